@@ -1,0 +1,5 @@
+# devices/: the chipset. Knows buses, lines and timers; no KVM, no SystemC.
+noinst_LTLIBRARIES += libkbdevices.la
+libkbdevices_la_SOURCES = \
+	devices/timer.c devices/timer.h \
+	devices/line.h devices/chardev.h

@@ -1,0 +1,1 @@
+# devices/models/: SystemC PCI device models that attach to the box from outside.

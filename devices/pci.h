@@ -1,0 +1,110 @@
+/*
+ * PCI: configuration mechanism #1, functions with type-0 headers, MSI, MSI-X
+ * (PCI Local Bus 3.0; PCI Bus Power Management 1.2). One bus, 32 devices of 8 functions.
+ *
+ * A function's registers live outside: BAR accesses go to its ops. The PCI
+ * layer owns the header, decodes BARs on the memory and port buses, serves
+ * the MSI-X table and PBA inside their BAR itself, and gates by the command register.
+ * A BAR that would overlap anything already decoded (RAM, chipset, a BAR of a
+ * lower bus/device/function, a lower BAR) is not decoded until it is moved.
+ */
+#ifndef KB_PCI_H
+#define KB_PCI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "devices/line.h"
+#include "vcpu/bus.h"
+#include "vcpu/log.h"
+
+#define KB_PCI_ROM_BAR 6 /* index of the expansion ROM beside BARs 0-5 */
+
+struct kb_pci_bus;
+struct kb_pci_function;
+
+struct kb_pci_bar_config {
+	uint64_t size; /* power of two; memory >= 16, I/O 4..256; 0: none */
+	bool io, is64, prefetchable;
+};
+
+struct kb_pci_config {
+	const char *name; /* copied */
+	int slot, fn;     /* slot -1: next device with nothing in it */
+	uint16_t vendor, device, subsystem_vendor, subsystem;
+	uint32_t class_code; /* base class << 16 | subclass << 8 | interface */
+	uint8_t revision;
+	struct kb_pci_bar_config bar[6];
+	unsigned max_access;   /* widest access handed to ops, 0: 8 */
+	unsigned intx_pin;     /* 0 none, 1-4 INTA-INTD */
+	unsigned msi_vectors;  /* 0, or a power of two up to 32 (64-bit, per-vector masking) */
+	unsigned msix_vectors; /* 0-2048 */
+	unsigned msix_bar;     /* a memory BAR */
+	uint32_t msix_table_offset, msix_pba_offset; /* both 0: the last part of the BAR, PBA behind the table */
+	bool power_management;
+	const void *vendor_cap; /* copied; NULL none */
+	unsigned vendor_cap_len; /* bytes after the capability's length byte */
+	const void *rom;        /* copied; size rounded up to a power of two >= 2 KiB, filled with 0xff */
+	size_t rom_size;
+};
+
+struct kb_pci_ops {
+	/* len 1, 2, 4, 8 and <= max_access, naturally aligned; off from the BAR's start. May be NULL (ones / dropped). */
+	uint64_t (*read)(void *opaque, unsigned bar, uint64_t off, unsigned len);
+	void (*write)(void *opaque, unsigned bar, uint64_t off, unsigned len, uint64_t value);
+	/* Command register changed (also by reset). May be NULL. */
+	void (*command_changed)(void *opaque, uint16_t command);
+	/* Machine reset. May be NULL. */
+	void (*reset)(void *opaque);
+};
+
+struct kb_pci_bus_config {
+	struct kb_bus *mem, *io;
+	const struct kb_log *log;
+	struct kb_line intx[4]; /* PIRQA-D: level of the wired-OR of all pins swizzled to it: (slot + pin - 1) % 4 */
+	void (*msi)(void *opaque, uint64_t addr, uint32_t data); /* a message leaves */
+	void *msi_opaque;
+	uint8_t pirq_irq[4];    /* ISA IRQ of PIRQA-D, preset in interrupt_line */
+	/* Windows in which kb_pci_assign_bars() places BARs: base, size */
+	uint64_t mem32_base, mem32_size, mem64_base, mem64_size;
+	uint16_t io_base, io_size;
+};
+
+/* Claims ports 0xCF8-0xCFF and puts a host bridge (8086:1237, class 060000) at 00:00.0. -ENOMEM, -EEXIST. */
+int kb_pci_bus_create(struct kb_pci_bus **out, const struct kb_pci_bus_config *cfg, struct kvmbox_error *err);
+/* Destroys the functions still on it, too. */
+void kb_pci_bus_destroy(struct kb_pci_bus *bus);
+/* Every function to its reset state (BARs 0, command 0, MSI off, INTx deasserted). */
+void kb_pci_bus_reset(struct kb_pci_bus *bus);
+/*
+ * Firmware's job: gives every BAR and ROM that has none an address (largest first, naturally aligned;
+ * 64-bit prefetchable ones above 4 GiB only if they do not fit below), enables memory and I/O decoding (not bus
+ * mastering; ROMs stay disabled). -ENOSPC names the BAR that does not fit.
+ */
+int kb_pci_assign_bars(struct kb_pci_bus *bus, struct kvmbox_error *err);
+
+/* -EINVAL: bad config, the message says which field and why; -EEXIST: slot taken; -ENOSPC: bus full; -ENOMEM. ops is kept, not copied. */
+int kb_pci_function_create(struct kb_pci_function **out, struct kb_pci_bus *bus,
+			   const struct kb_pci_config *cfg, const struct kb_pci_ops *ops, void *opaque,
+			   struct kvmbox_error *err);
+const char *kb_pci_function_name(const struct kb_pci_function *f);
+unsigned kb_pci_function_bdf(const struct kb_pci_function *f); /* bus << 8 | slot << 3 | fn */
+uint16_t kb_pci_function_command(const struct kb_pci_function *f);
+static inline bool kb_pci_bus_master(const struct kb_pci_function *f)
+{
+	return kb_pci_function_command(f) & 0x4;
+}
+/* Address of a BAR while it is decoded. */
+bool kb_pci_bar_address(const struct kb_pci_function *f, unsigned bar, uint64_t *address);
+
+/* Device side of INTx: status bit 3 follows, the pin only while not disabled (command bit 10) and neither MSI nor MSI-X is on. */
+void kb_pci_intx(struct kb_pci_function *f, bool active);
+/* See kvmbox_msi() for the results. */
+int kb_pci_msi(struct kb_pci_function *f, unsigned vector);
+
+/* Configuration space by bus number, for mechanism #1 and tests; off + len inside 256 bytes, aligned. No function: ones. */
+uint32_t kb_pci_config_read(struct kb_pci_bus *bus, unsigned bdf, unsigned off, unsigned len);
+void kb_pci_config_write(struct kb_pci_bus *bus, unsigned bdf, unsigned off, unsigned len, uint32_t value);
+
+#endif

@@ -1,0 +1,1 @@
+# examples/: programs a user would write, and their guests.

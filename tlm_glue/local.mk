@@ -1,0 +1,2 @@
+# tlm_glue/: the only room that knows SystemC.
+pkgconfig_DATA += tlm_glue/kvmbox-tlm.pc

@@ -1,0 +1,7 @@
+# vcpu/: KVM itself. Knows no device.
+noinst_LTLIBRARIES += libkbvcpu.la
+libkbvcpu_la_SOURCES = \
+	vcpu/bus.c vcpu/bus.h \
+	vcpu/error.c vcpu/error.h \
+	vcpu/log.c vcpu/log.h
+kvmboxinclude_HEADERS += vcpu/kvmbox/error.h

@@ -1,0 +1,37 @@
+/*
+ * The guest's CPUID table: what KVM supports, edited by feature names.
+ */
+#ifndef KB_CPUID_H
+#define KB_CPUID_H
+
+#include "vcpu/kvm.h"
+
+#define KB_CPUID_MAX 256
+
+struct kb_cpuid {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entries[KB_CPUID_MAX];
+};
+
+/* Fills table from KVM_GET_SUPPORTED_CPUID on kvm_fd (the /dev/kvm descriptor). */
+int kb_cpuid_supported(struct kb_cpuid *table, const struct kb_kvm_api *api, int kvm_fd, struct kvmbox_error *err);
+
+/*
+ * Applies "+name,-name,..." (blanks allowed, no sign means +; NULL or "" nothing). Names as in Linux's /proc/cpuinfo.
+ * -EINVAL: unknown name (the message names near ones), or an added feature that the table of the host does not support.
+ */
+int kb_cpuid_edit(struct kb_cpuid *table, const char *edits, struct kvmbox_error *err);
+
+/*
+ * Makes the table fit the box: APIC id and vCPU count of vcpu_id/vcpu_count in leaves 1, 4, 0xb, 0x1f, 0x8000001e;
+ * max leaves consistent, vendor kept, brand string present and NUL-padded; features the box cannot keep (MONITOR,
+ * TSC-deadline, x2APIC until there is one, KVM paravirtual leaves of the kernel's own clock and irqchip) cleared; hypervisor bit and leaf 0x40000000 kept sane.
+ */
+void kb_cpuid_fit(struct kb_cpuid *table, unsigned vcpu_id, unsigned vcpu_count);
+
+struct kvm_cpuid_entry2 *kb_cpuid_find(struct kb_cpuid *table, uint32_t function, uint32_t index);
+
+/* Calls fn for every known feature name with whether the table has it. */
+void kb_cpuid_each(const struct kb_cpuid *table, void (*fn)(void *opaque, const char *name, int present), void *opaque);
+
+#endif

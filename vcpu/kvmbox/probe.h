@@ -1,0 +1,53 @@
+/*
+ * kvmbox/probe.h - can this host run the box, and what is lost without what
+ * it lacks? Established by behaviour (a micro guest) where the kernel's own answers only claim.
+ */
+#ifndef KVMBOX_PROBE_H
+#define KVMBOX_PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kvmbox/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One line of the report. Strings are static. */
+struct kvmbox_capability {
+	const char *name;    /* "KVM_CAP_SYNC_REGS", "ring 3 system calls" */
+	const char *purpose; /* what the box uses it for */
+	const char *without; /* what is lost when it is absent */
+	bool present;
+	bool required;       /* the box refuses to start without it */
+	int value;           /* what KVM_CHECK_EXTENSION said, for those that have one */
+};
+
+#define KVMBOX_PROBE_CAPS 48
+
+struct kvmbox_probe {
+	bool usable;                 /* KVM opens and everything required is there */
+	struct kvmbox_error why_not; /* when not usable */
+	char backend[64];            /* "VMX", "SVM", "PVM (software)", "unknown": kernel module in use */
+	int api_version;
+	uint32_t tsc_khz;            /* the guest's TSC frequency; 0 unknown */
+	bool ring0_native;           /* guest kernel mode runs on the CPU, not in KVM's emulator */
+	uint64_t exit_ps[2];         /* entry + exit cost of a port write, ring 0 and ring 3, median */
+	uint64_t kick_ps;            /* timer signal to KVM_RUN's return, median */
+	struct kvmbox_capability cap[KVMBOX_PROBE_CAPS];
+	size_t caps;
+};
+
+/*
+ * Fills *probe. Takes some milliseconds (starts a VM). Returns 0 when the box can run,
+ * else the negative errno of what is in the way; *probe is filled either way.
+ */
+int kvmbox_probe(struct kvmbox_probe *probe);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -5,8 +5,8 @@
  *
  * Units: time in picoseconds of simulated time, sizes and offsets in bytes.
  * Threads: everything is called on one thread, the one that calls
- * kvmbox_run(), except kvmbox_stop() and kvmbox_kick(), which any thread and
- * signal handlers may call. Callbacks come on the same thread, from within
+ * kvmbox_run(), except kvmbox_stop(), which any thread and signal handlers
+ * may call. Callbacks come on the same thread, from within
  * kvmbox_run(). Callbacks may call every "up" function except
  * kvmbox_run() and kvmbox_destroy().
  * Errors: 0 or a positive result on success, a negative errno on failure, with
@@ -116,7 +116,9 @@ enum kvmbox_wait {
 struct kvmbox_ops {
 	/*
 	 * The box yields: let the simulator run until t_ps (KVMBOX_TIME_NEVER:
-	 * until woken). Returns 0, or a negative value to end the run.
+	 * until woken). With t_ps at or before now() it gives everything due at
+	 * this time one turn (a delta cycle) and returns. Returns 0, or a negative
+	 * value to end the run.
 	 */
 	int (*check_wait)(void *opaque, uint64_t t_ps, enum kvmbox_wait how);
 	/* The simulator's time. */
@@ -201,7 +203,10 @@ int kvmbox_run(struct kvmbox *box, struct kvmbox_error *err);
 enum kvmbox_end kvmbox_end(const struct kvmbox *box);
 /* Status the guest wrote to the debug-exit port (0-255); -1 if it did not. */
 int kvmbox_exit_status(const struct kvmbox *box);
-/* Ends kvmbox_run() soon. Any thread, async-signal-safe. */
+/*
+ * Ends kvmbox_run() soon, or the next one at once when none is under way. Any thread, async-signal-safe. A
+ * simulator that sleeps in check_wait must be woken by other means.
+ */
 void kvmbox_stop(struct kvmbox *box);
 /* Guest time: of the vCPU's next instruction. */
 uint64_t kvmbox_time(const struct kvmbox *box);

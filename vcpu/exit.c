@@ -38,6 +38,7 @@ static void access_port(struct kb_vcpu *v)
 	v->stats.exits_pio++;
 	/* String I/O: count elements at one port; an end asked for by one of them lets the rest happen. */
 	for (i = 0; i < run->io.count; i++, data += run->io.size) {
+		v->client.advance(v->client.opaque);
 		if (run->io.direction == KVM_EXIT_IO_IN)
 			kb_bus_read(&v->vm->io, run->io.port, data, run->io.size);
 		else
@@ -52,6 +53,7 @@ static void access_memory(struct kb_vcpu *v)
 	size_t len = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : sizeof(run->mmio.data);
 
 	v->stats.exits_mmio++;
+	v->client.advance(v->client.opaque);
 	if (run->mmio.is_write)
 		kb_bus_write(&v->vm->mem, run->mmio.phys_addr, run->mmio.data, len);
 	else

@@ -22,7 +22,7 @@
 #include "vcpu/vm.h"
 
 struct kb_vcpu_client {
-	/* Guest time is now clock.now_ps: fire what is due. Before every entry. */
+	/* Guest time is now clock.now_ps: fire what is due. Before every entry and every access. */
 	void (*advance)(void *opaque);
 	/* Guest time at which the guest must be left; at or before now: it must yield first. */
 	uint64_t (*deadline)(void *opaque);

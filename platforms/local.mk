@@ -1,7 +1,12 @@
 # platforms/: the PC, its loaders and the C ABI; links the rooms below into libkvmbox.
+noinst_LTLIBRARIES += libkbplatforms.la
+libkbplatforms_la_SOURCES = \
+	platforms/config.c platforms/config.h \
+	platforms/units.c platforms/units.h
+
 lib_LTLIBRARIES += libkvmbox.la
 libkvmbox_la_SOURCES =
-libkvmbox_la_LIBADD = libkbdevices.la libkbvcpu.la $(LIBELF_LIBS)
+libkvmbox_la_LIBADD = libkbplatforms.la libkbdevices.la libkbvcpu.la $(LIBELF_LIBS)
 libkvmbox_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined
 kvmboxinclude_HEADERS += platforms/kvmbox/kvmbox.h
 pkgconfig_DATA += platforms/kvmbox.pc

@@ -1,7 +1,11 @@
 # platforms/: the PC, its loaders and the C ABI; links the rooms below into libkvmbox.
 noinst_LTLIBRARIES += libkbplatforms.la
 libkbplatforms_la_SOURCES = \
+	platforms/boot.c platforms/boot.h \
 	platforms/config.c platforms/config.h \
+	platforms/loader.c platforms/loader.h \
+	platforms/loader_elf.c platforms/loader_flat.c \
+	platforms/loader_image.c platforms/loader_image.h \
 	platforms/units.c platforms/units.h
 
 lib_LTLIBRARIES += libkvmbox.la

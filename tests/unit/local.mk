@@ -15,3 +15,8 @@ UNIT_TESTS += tests/unit/config
 tests_unit_config_SOURCES = tests/unit/config_test.cpp
 tests_unit_config_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_config_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/loader
+tests_unit_loader_SOURCES = tests/unit/loader_test.cpp
+tests_unit_loader_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_loader_LDADD = $(TEST_LIBS)

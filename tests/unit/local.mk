@@ -10,3 +10,13 @@ tests_unit_bus_LDADD = $(TEST_LIBS)
 tests_unit_timer_SOURCES = tests/unit/timer_test.cpp
 tests_unit_timer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_timer_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/config
+tests_unit_config_SOURCES = tests/unit/config_test.cpp
+tests_unit_config_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_config_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/loader
+tests_unit_loader_SOURCES = tests/unit/loader_test.cpp
+tests_unit_loader_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_loader_LDADD = $(TEST_LIBS)

@@ -19,14 +19,14 @@
 
 /* ---- time --------------------------------------------------------------------- */
 
-void kb_box_refresh(struct kvmbox *box)
+void kb_box_refresh(struct kvmbox_box *box)
 {
 	box->sim_ps = box->ops->now(box->opaque);
 	box->event_ps = box->ops->next_event && box->cfg.slice_to_events
 		? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
 }
 
-static bool wait_for(struct kvmbox *box, uint64_t t, enum kvmbox_wait how)
+static bool wait_for(struct kvmbox_box *box, uint64_t t, enum kvmbox_wait how)
 {
 	if (box->ops->check_wait(box->opaque, t, how) < 0)
 		box->cancelled = true;
@@ -34,7 +34,7 @@ static bool wait_for(struct kvmbox *box, uint64_t t, enum kvmbox_wait how)
 	return !box->cancelled;
 }
 
-bool kb_box_catch_up(struct kvmbox *box)
+bool kb_box_catch_up(struct kvmbox_box *box)
 {
 	struct kb_vcpu *vcpu = box->pc->vcpu;
 	unsigned futile = 0;
@@ -59,7 +59,7 @@ bool kb_box_catch_up(struct kvmbox *box)
 
 static uint64_t host_deadline(void *opaque)
 {
-	struct kvmbox *box = opaque;
+	struct kvmbox_box *box = opaque;
 	uint64_t t = box->sim_ps + box->cfg.quantum_ps, timer = kb_timers_next(&box->pc->timers);
 
 	if (box->cancelled)
@@ -69,7 +69,7 @@ static uint64_t host_deadline(void *opaque)
 	return box->event_ps < t ? box->event_ps : t;
 }
 
-static int cancelled(struct kvmbox *box, struct kvmbox_error *err)
+static int cancelled(struct kvmbox_box *box, struct kvmbox_error *err)
 {
 	if (box->failure.msg[0]) {
 		if (err)
@@ -83,7 +83,7 @@ static int cancelled(struct kvmbox *box, struct kvmbox_error *err)
 
 static int host_yield(void *opaque, struct kvmbox_error *err)
 {
-	struct kvmbox *box = opaque;
+	struct kvmbox_box *box = opaque;
 	uint64_t now;
 	unsigned turns;
 
@@ -101,7 +101,7 @@ static int host_yield(void *opaque, struct kvmbox_error *err)
 
 static int host_idle(void *opaque, struct kvmbox_error *err)
 {
-	struct kvmbox *box = opaque;
+	struct kvmbox_box *box = opaque;
 	uint64_t until = kb_timers_next(&box->pc->timers);
 
 	box->slices++;
@@ -116,18 +116,18 @@ static int host_idle(void *opaque, struct kvmbox_error *err)
 
 static void to_log(void *opaque, enum kvmbox_log_level level, const char *msg)
 {
-	struct kvmbox *box = opaque;
+	struct kvmbox_box *box = opaque;
 
 	if (box->ops->log)
 		box->ops->log(box->opaque, level, msg);
 }
 
-int kb_box_create(struct kvmbox **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
+int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
 		  const struct kb_kvm_api *api, struct kvmbox_error *err)
 {
 	struct kb_pc_host host = { .deadline = host_deadline, .yield = host_yield, .idle = host_idle };
 	struct kb_log log = { .fn = to_log };
-	struct kvmbox *box;
+	struct kvmbox_box *box;
 	int rc;
 
 	*out = NULL;
@@ -157,13 +157,13 @@ int kb_box_create(struct kvmbox **out, const struct kvmbox_config *cfg, const st
 	return 0;
 }
 
-int kvmbox_create(struct kvmbox **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
+int kvmbox_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
 		  struct kvmbox_error *err)
 {
 	return kb_box_create(out, cfg, ops, opaque, &kb_kvm_linux, err);
 }
 
-void kvmbox_destroy(struct kvmbox *box)
+void kvmbox_destroy(struct kvmbox_box *box)
 {
 	if (!box)
 		return;
@@ -180,7 +180,7 @@ void kvmbox_destroy(struct kvmbox *box)
 
 /* ---- run --------------------------------------------------------------------------- */
 
-static int start(struct kvmbox *box, struct kvmbox_error *err)
+static int start(struct kvmbox_box *box, struct kvmbox_error *err)
 {
 	int rc;
 
@@ -193,7 +193,7 @@ static int start(struct kvmbox *box, struct kvmbox_error *err)
 }
 
 /* One run of the vCPU; true: the guest was reset and goes on. */
-static bool run_once(struct kvmbox *box, struct kvmbox_error *err, int *rc)
+static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 {
 	switch (kb_vcpu_run(box->pc->vcpu, err)) {
 	case KB_END_STOPPED:
@@ -220,7 +220,7 @@ static bool run_once(struct kvmbox *box, struct kvmbox_error *err, int *rc)
 	}
 }
 
-int kvmbox_run(struct kvmbox *box, struct kvmbox_error *err)
+int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 {
 	int rc;
 
@@ -244,39 +244,39 @@ int kvmbox_run(struct kvmbox *box, struct kvmbox_error *err)
 	return rc;
 }
 
-enum kvmbox_end kvmbox_end(const struct kvmbox *box)
+enum kvmbox_end kvmbox_end(const struct kvmbox_box *box)
 {
 	return box->end;
 }
 
-int kvmbox_exit_status(const struct kvmbox *box)
+int kvmbox_exit_status(const struct kvmbox_box *box)
 {
 	return box->pc->exit_status;
 }
 
-void kvmbox_stop(struct kvmbox *box)
+void kvmbox_stop(struct kvmbox_box *box)
 {
 	kb_vcpu_stop(box->pc->vcpu);
 }
 
-uint64_t kvmbox_time(const struct kvmbox *box)
+uint64_t kvmbox_time(const struct kvmbox_box *box)
 {
 	return kb_box_now(box);
 }
 
-const struct kvmbox_config *kvmbox_get_config(const struct kvmbox *box)
+const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box)
 {
 	return &box->cfg;
 }
 
 /* ---- consoles ------------------------------------------------------------------------ */
 
-size_t kvmbox_serial_output(struct kvmbox *box, const char **text)
+size_t kvmbox_serial_output(struct kvmbox_box *box, const char **text)
 {
 	return kb_chardev_output(box->pc->serial, text);
 }
 
-int kvmbox_serial_input(struct kvmbox *box, const void *bytes, size_t len)
+int kvmbox_serial_input(struct kvmbox_box *box, const void *bytes, size_t len)
 {
 	int rc = kb_chardev_feed(box->pc->serial, bytes, len);
 
@@ -285,14 +285,14 @@ int kvmbox_serial_input(struct kvmbox *box, const void *bytes, size_t len)
 	return rc;
 }
 
-size_t kvmbox_poll_fds(const struct kvmbox *box, int *fds, size_t max)
+size_t kvmbox_poll_fds(const struct kvmbox_box *box, int *fds, size_t max)
 {
 	size_t n = kb_chardev_fds(box->pc->serial, fds, max);
 
 	return n + kb_chardev_fds(box->pc->debugcon, fds + n, max - n);
 }
 
-bool kvmbox_poll(struct kvmbox *box)
+bool kvmbox_poll(struct kvmbox_box *box)
 {
 	bool any = kb_uart_poll(box->pc->uart);
 
@@ -301,7 +301,7 @@ bool kvmbox_poll(struct kvmbox *box)
 
 /* ---- statistics ------------------------------------------------------------------------- */
 
-void kvmbox_get_stats(const struct kvmbox *box, struct kvmbox_stats *s)
+void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 {
 	const struct kb_vcpu *v = box->pc->vcpu;
 	const struct kb_vm *vm = box->pc->vm;

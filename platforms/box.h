@@ -10,7 +10,7 @@
 #include "platforms/pc.h"
 
 struct kvmbox_function {
-	struct kvmbox *box;
+	struct kvmbox_box *box;
 	struct kb_pci_function *pci;
 	enum kvmbox_access_mode mode;
 	uint8_t io_bars; /* bit n: BAR n is in I/O space */
@@ -18,7 +18,7 @@ struct kvmbox_function {
 	struct kvmbox_function *next;
 };
 
-struct kvmbox {
+struct kvmbox_box {
 	struct kvmbox_config cfg;
 	const struct kvmbox_ops *ops;
 	void *opaque;
@@ -34,18 +34,18 @@ struct kvmbox {
 };
 
 /* kvmbox_create() on another table of system calls, for tests. */
-int kb_box_create(struct kvmbox **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
+int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
 		  const struct kb_kvm_api *api, struct kvmbox_error *err);
 
 /* Guest time. */
-static inline uint64_t kb_box_now(const struct kvmbox *box)
+static inline uint64_t kb_box_now(const struct kvmbox_box *box)
 {
 	return box->pc->vcpu->clock.now_ps;
 }
 
 /* Looks at the simulator's clock and next event again; after every call down that may move them. */
-void kb_box_refresh(struct kvmbox *box);
+void kb_box_refresh(struct kvmbox_box *box);
 /* Lets the simulator catch up with the guest. False: it wants the run to end. */
-bool kb_box_catch_up(struct kvmbox *box);
+bool kb_box_catch_up(struct kvmbox_box *box);
 
 #endif

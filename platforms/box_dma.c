@@ -30,7 +30,7 @@ static bool all_memory(struct kb_bus *mem, uint64_t addr, size_t len, bool write
 	return true;
 }
 
-static int message(struct kvmbox *box, uint64_t addr, const void *buf, size_t len, bool write)
+static int message(struct kvmbox_box *box, uint64_t addr, const void *buf, size_t len, bool write)
 {
 	uint32_t data;
 
@@ -42,7 +42,7 @@ static int message(struct kvmbox *box, uint64_t addr, const void *buf, size_t le
 	return 0;
 }
 
-static int access_memory(struct kvmbox *box, uint64_t addr, void *buf, size_t len, bool write)
+static int access_memory(struct kvmbox_box *box, uint64_t addr, void *buf, size_t len, bool write)
 {
 	struct kb_bus *mem = &box->pc->vm->mem;
 	uint64_t last;
@@ -63,7 +63,7 @@ static int access_memory(struct kvmbox *box, uint64_t addr, void *buf, size_t le
 	return 0;
 }
 
-int kvmbox_dma(struct kvmbox *box, struct kvmbox_function *function, uint64_t addr, void *buf, size_t len, bool write)
+int kvmbox_dma(struct kvmbox_box *box, struct kvmbox_function *function, uint64_t addr, void *buf, size_t len, bool write)
 {
 	int rc = function && !kvmbox_bus_master(function) ? -EPERM : access_memory(box, addr, buf, len, write);
 
@@ -72,7 +72,7 @@ int kvmbox_dma(struct kvmbox *box, struct kvmbox_function *function, uint64_t ad
 	return rc;
 }
 
-uint8_t *kvmbox_dma_ptr(struct kvmbox *box, uint64_t addr, uint64_t *start, uint64_t *end, bool *readonly)
+uint8_t *kvmbox_dma_ptr(struct kvmbox_box *box, uint64_t addr, uint64_t *start, uint64_t *end, bool *readonly)
 {
 	struct kb_region *r = kb_bus_find(&box->pc->vm->mem, addr);
 

@@ -12,7 +12,7 @@
  */
 static bool transport(struct kvmbox_function *f, struct kvmbox_access *access)
 {
-	struct kvmbox *box = f->box;
+	struct kvmbox_box *box = f->box;
 	struct kb_clock *clock = &box->pc->vcpu->clock;
 	uint64_t back;
 	int rc;
@@ -63,7 +63,7 @@ static void bar_write(void *opaque, unsigned bar, uint64_t off, unsigned len, ui
 static void command_changed(void *opaque, uint16_t command)
 {
 	struct kvmbox_function *f = opaque;
-	struct kvmbox *box = f->box;
+	struct kvmbox_box *box = f->box;
 
 	if (box->ops->command_changed)
 		box->ops->command_changed(box->opaque, f, command);
@@ -73,7 +73,7 @@ static const struct kb_pci_ops function_ops = {
 	.read = bar_read, .write = bar_write, .command_changed = command_changed,
 };
 
-int kvmbox_add_function(struct kvmbox *box, const struct kvmbox_function_config *cfg, void *opaque,
+int kvmbox_add_function(struct kvmbox_box *box, const struct kvmbox_function_config *cfg, void *opaque,
 			struct kvmbox_function **out, struct kvmbox_error *err)
 {
 	struct kb_pci_config pci = {

@@ -10,3 +10,8 @@ tests_unit_bus_LDADD = $(TEST_LIBS)
 tests_unit_timer_SOURCES = tests/unit/timer_test.cpp
 tests_unit_timer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_timer_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/pic
+tests_unit_pic_SOURCES = tests/unit/pic_test.cpp
+tests_unit_pic_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_pic_LDADD = $(TEST_LIBS)

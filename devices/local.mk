@@ -5,3 +5,4 @@ libkbdevices_la_SOURCES = \
 	devices/line.h devices/chardev.h
 libkbdevices_la_SOURCES += devices/pic.c devices/pic.h
 libkbdevices_la_SOURCES += devices/pit.c devices/pit.h
+libkbdevices_la_SOURCES += devices/rtc.c devices/rtc.h

@@ -50,7 +50,7 @@ int kb_kick_bind(struct kb_kick *k, struct kvmbox_error *err)
 		return 0;
 	kb_kick_destroy(k);
 	ev.sigev_value.sival_ptr = k;
-	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+	ev.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
 	if (timer_create(CLOCK_MONOTONIC, &ev, &k->timer))
 		return kb_fail(err, errno, "cannot create the timer that ends the guest's slices: %s", strerror(errno));
 	k->has_timer = true;

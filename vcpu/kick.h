@@ -15,6 +15,11 @@
 
 #include "vcpu/error.h"
 
+/* glibc before 2.41 has the field but no name for it. */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
 /* The real-time signal kvmbox keeps for itself in this process. */
 static inline int kb_kick_signal(void)
 {

@@ -20,3 +20,17 @@ UNIT_TESTS += tests/unit/loader
 tests_unit_loader_SOURCES = tests/unit/loader_test.cpp
 tests_unit_loader_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_loader_LDADD = $(TEST_LIBS)
+UNIT_TESTS += tests/unit/pic
+tests_unit_pic_SOURCES = tests/unit/pic_test.cpp
+tests_unit_pic_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_pic_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/pit
+tests_unit_pit_SOURCES = tests/unit/pit_test.cpp
+tests_unit_pit_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_pit_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/rtc
+tests_unit_rtc_SOURCES = tests/unit/rtc_test.cpp
+tests_unit_rtc_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_rtc_LDADD = $(TEST_LIBS)

@@ -3,3 +3,5 @@ noinst_LTLIBRARIES += libkbdevices.la
 libkbdevices_la_SOURCES = \
 	devices/timer.c devices/timer.h \
 	devices/line.h devices/chardev.h
+libkbdevices_la_SOURCES += \
+	devices/lapic.c devices/lapic.h

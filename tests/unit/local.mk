@@ -10,3 +10,9 @@ tests_unit_bus_LDADD = $(TEST_LIBS)
 tests_unit_timer_SOURCES = tests/unit/timer_test.cpp
 tests_unit_timer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_timer_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/lapic
+
+tests_unit_lapic_SOURCES = tests/unit/lapic_test.cpp
+tests_unit_lapic_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_lapic_LDADD = $(TEST_LIBS)

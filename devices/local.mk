@@ -4,4 +4,5 @@ libkbdevices_la_SOURCES = \
 	devices/timer.c devices/timer.h \
 	devices/line.h devices/chardev.h
 libkbdevices_la_SOURCES += \
-	devices/lapic.c devices/lapic.h
+	devices/lapic.c devices/lapic.h \
+	devices/simtime.c devices/simtime.h

@@ -11,8 +11,12 @@ tests_unit_timer_SOURCES = tests/unit/timer_test.cpp
 tests_unit_timer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_timer_LDADD = $(TEST_LIBS)
 
-UNIT_TESTS += tests/unit/lapic
+UNIT_TESTS += tests/unit/lapic tests/unit/simtime
 
 tests_unit_lapic_SOURCES = tests/unit/lapic_test.cpp
 tests_unit_lapic_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_lapic_LDADD = $(TEST_LIBS)
+
+tests_unit_simtime_SOURCES = tests/unit/simtime_test.cpp
+tests_unit_simtime_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_simtime_LDADD = $(TEST_LIBS)

@@ -5,4 +5,5 @@ libkbdevices_la_SOURCES = \
 	devices/line.h devices/chardev.h
 libkbdevices_la_SOURCES += \
 	devices/lapic.c devices/lapic.h \
-	devices/simtime.c devices/simtime.h
+	devices/simtime.c devices/simtime.h \
+	devices/reset.c devices/reset.h

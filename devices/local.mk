@@ -6,4 +6,5 @@ libkbdevices_la_SOURCES = \
 libkbdevices_la_SOURCES += \
 	devices/lapic.c devices/lapic.h \
 	devices/simtime.c devices/simtime.h \
-	devices/reset.c devices/reset.h
+	devices/reset.c devices/reset.h \
+	devices/debugport.c devices/debugport.h

@@ -11,7 +11,7 @@ tests_unit_timer_SOURCES = tests/unit/timer_test.cpp
 tests_unit_timer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_timer_LDADD = $(TEST_LIBS)
 
-UNIT_TESTS += tests/unit/lapic tests/unit/simtime tests/unit/reset
+UNIT_TESTS += tests/unit/lapic tests/unit/simtime tests/unit/reset tests/unit/debugport
 
 tests_unit_lapic_SOURCES = tests/unit/lapic_test.cpp
 tests_unit_lapic_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -24,3 +24,7 @@ tests_unit_simtime_LDADD = $(TEST_LIBS)
 tests_unit_reset_SOURCES = tests/unit/reset_test.cpp
 tests_unit_reset_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_reset_LDADD = $(TEST_LIBS)
+
+tests_unit_debugport_SOURCES = tests/unit/debugport_test.cpp
+tests_unit_debugport_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_debugport_LDADD = $(TEST_LIBS)

@@ -6,3 +6,8 @@ libkbdevices_la_SOURCES = \
 libkbdevices_la_SOURCES += devices/pic.c devices/pic.h
 libkbdevices_la_SOURCES += devices/pit.c devices/pit.h
 libkbdevices_la_SOURCES += devices/rtc.c devices/rtc.h
+libkbdevices_la_SOURCES += \
+	devices/lapic.c devices/lapic.h \
+	devices/simtime.c devices/simtime.h \
+	devices/reset.c devices/reset.h \
+	devices/debugport.c devices/debugport.h

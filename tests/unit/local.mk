@@ -34,3 +34,20 @@ UNIT_TESTS += tests/unit/rtc
 tests_unit_rtc_SOURCES = tests/unit/rtc_test.cpp
 tests_unit_rtc_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_rtc_LDADD = $(TEST_LIBS)
+UNIT_TESTS += tests/unit/lapic tests/unit/simtime tests/unit/reset tests/unit/debugport
+
+tests_unit_lapic_SOURCES = tests/unit/lapic_test.cpp
+tests_unit_lapic_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_lapic_LDADD = $(TEST_LIBS)
+
+tests_unit_simtime_SOURCES = tests/unit/simtime_test.cpp
+tests_unit_simtime_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_simtime_LDADD = $(TEST_LIBS)
+
+tests_unit_reset_SOURCES = tests/unit/reset_test.cpp
+tests_unit_reset_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_reset_LDADD = $(TEST_LIBS)
+
+tests_unit_debugport_SOURCES = tests/unit/debugport_test.cpp
+tests_unit_debugport_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_debugport_LDADD = $(TEST_LIBS)

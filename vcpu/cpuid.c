@@ -278,7 +278,7 @@ static int edit_one(struct kb_cpuid *table, struct kb_cpuid *host, const char *g
 			       given);
 	if (on && !feature_get(host, name))
 		return kb_fail(err, EINVAL,
-			       "CPU feature '%s' cannot be added: KVM on this host does not support it (kvmbox-info tells what the host has)",
+			       "CPU feature '%s' cannot be added: KVM on this host does not support it",
 			       given);
 	feature_put(table, host, name, on);
 	return 0;

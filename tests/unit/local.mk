@@ -1,5 +1,6 @@
 # Unit tests: one program per device or bus, linked with the room's pieces directly.
 UNIT_TESTS = tests/unit/bus tests/unit/timer
+UNIT_TESTS += tests/unit/cpuid tests/unit/kvm
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 
@@ -51,3 +52,10 @@ tests_unit_reset_LDADD = $(TEST_LIBS)
 tests_unit_debugport_SOURCES = tests/unit/debugport_test.cpp
 tests_unit_debugport_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_debugport_LDADD = $(TEST_LIBS)
+tests_unit_cpuid_SOURCES = tests/unit/cpuid_test.cpp
+tests_unit_cpuid_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_cpuid_LDADD = $(TEST_LIBS)
+
+tests_unit_kvm_SOURCES = tests/unit/kvm_test.cpp
+tests_unit_kvm_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_kvm_LDADD = $(TEST_LIBS)

@@ -2,4 +2,6 @@
 noinst_LTLIBRARIES += libkbdevices.la
 libkbdevices_la_SOURCES = \
 	devices/timer.c devices/timer.h \
-	devices/line.h devices/chardev.h
+	devices/line.h devices/chardev.h \
+	devices/pci.c devices/pci.h devices/pci_internal.h devices/pci_regs.h \
+	devices/pci_function.c devices/pci_decode.c devices/pci_msi.c devices/pci_assign.c

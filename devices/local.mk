@@ -11,3 +11,6 @@ libkbdevices_la_SOURCES += \
 	devices/simtime.c devices/simtime.h \
 	devices/reset.c devices/reset.h \
 	devices/debugport.c devices/debugport.h
+	devices/line.h devices/chardev.h \
+	devices/pci.c devices/pci.h devices/pci_internal.h devices/pci_regs.h \
+	devices/pci_function.c devices/pci_decode.c devices/pci_msi.c devices/pci_assign.c

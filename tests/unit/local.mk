@@ -64,3 +64,11 @@ tests_unit_pci_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
 tests_unit_pci_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_pci_LDADD = $(TEST_LIBS)
+UNIT_TESTS += tests/unit/chardev tests/unit/uart
+tests_unit_chardev_SOURCES = tests/unit/chardev_test.cpp
+tests_unit_chardev_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_chardev_LDADD = $(TEST_LIBS)
+
+tests_unit_uart_SOURCES = tests/unit/uart_test.cpp
+tests_unit_uart_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_uart_LDADD = $(TEST_LIBS)

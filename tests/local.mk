@@ -10,3 +10,4 @@ TEST_LIBS = libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBELF_LIBS) -lpthread
 
 include $(srcdir)/tests/unit/local.mk
 endif
+include $(srcdir)/tests/guest/local.mk

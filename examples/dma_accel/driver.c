@@ -34,7 +34,7 @@ static volatile uint64_t event_ps;
 static void fail(enum stage stage, const char *what)
 {
 	printf("accel: FAILED: %s\n", what);
-	exit(stage);
+	exit((int)stage);
 }
 
 static uint32_t reg(enum accel_reg r)

@@ -102,7 +102,7 @@ __attribute__((format(printf, 1, 2), noreturn)) void panic(const char *fmt, ...)
 
 /* ---- simulated time ----------------------------------------------------------------- */
 
-/* The box's time register, memory and ports: +0 picoseconds, +8 nanoseconds, 64 bits each. */
+/* The box's time register (devices/simtime.h), memory and ports: +0 picoseconds, +8 nanoseconds, 64 bits each. */
 #define GUEST_TIME_MMIO 0xFED80000ull
 #define GUEST_TIME_PORT 0x5C0
 GUEST_INLINE uint64_t time_ps(void)

@@ -6,7 +6,7 @@ AM_TESTS_ENVIRONMENT = KB_TEST_TIMEOUT=$${KB_TEST_TIMEOUT:-300}; export KB_TEST_
 
 if HAVE_GTEST
 TEST_CPPFLAGS = $(AM_CPPFLAGS) $(GTEST_CFLAGS)
-TEST_LIBS = libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBELF_LIBS) -lpthread
+TEST_LIBS = libkbplatforms.la libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBELF_LIBS) -lpthread
 
 include $(srcdir)/tests/unit/local.mk
 endif

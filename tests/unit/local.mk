@@ -10,3 +10,44 @@ tests_unit_bus_LDADD = $(TEST_LIBS)
 tests_unit_timer_SOURCES = tests/unit/timer_test.cpp
 tests_unit_timer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_timer_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/config
+tests_unit_config_SOURCES = tests/unit/config_test.cpp
+tests_unit_config_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_config_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/loader
+tests_unit_loader_SOURCES = tests/unit/loader_test.cpp
+tests_unit_loader_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_loader_LDADD = $(TEST_LIBS)
+UNIT_TESTS += tests/unit/pic
+tests_unit_pic_SOURCES = tests/unit/pic_test.cpp
+tests_unit_pic_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_pic_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/pit
+tests_unit_pit_SOURCES = tests/unit/pit_test.cpp
+tests_unit_pit_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_pit_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/rtc
+tests_unit_rtc_SOURCES = tests/unit/rtc_test.cpp
+tests_unit_rtc_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_rtc_LDADD = $(TEST_LIBS)
+UNIT_TESTS += tests/unit/lapic tests/unit/simtime tests/unit/reset tests/unit/debugport
+
+tests_unit_lapic_SOURCES = tests/unit/lapic_test.cpp
+tests_unit_lapic_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_lapic_LDADD = $(TEST_LIBS)
+
+tests_unit_simtime_SOURCES = tests/unit/simtime_test.cpp
+tests_unit_simtime_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_simtime_LDADD = $(TEST_LIBS)
+
+tests_unit_reset_SOURCES = tests/unit/reset_test.cpp
+tests_unit_reset_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_reset_LDADD = $(TEST_LIBS)
+
+tests_unit_debugport_SOURCES = tests/unit/debugport_test.cpp
+tests_unit_debugport_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_debugport_LDADD = $(TEST_LIBS)

@@ -5,8 +5,8 @@
  *
  * Units: time in picoseconds of simulated time, sizes and offsets in bytes.
  * Threads: everything is called on one thread, the one that calls
- * kvmbox_run(), except kvmbox_stop() and kvmbox_kick(), which any thread and
- * signal handlers may call. Callbacks come on the same thread, from within
+ * kvmbox_run(), except kvmbox_stop(), which any thread and signal handlers
+ * may call. Callbacks come on the same thread, from within
  * kvmbox_run(). Callbacks may call every "up" function except
  * kvmbox_run() and kvmbox_destroy().
  * Errors: 0 or a positive result on success, a negative errno on failure, with
@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-struct kvmbox;          /* one PC */
+struct kvmbox_box;          /* one PC */
 struct kvmbox_function; /* one PCI function of it, implemented outside the box */
 
 #define KVMBOX_TIME_NEVER UINT64_MAX
@@ -116,7 +116,9 @@ enum kvmbox_wait {
 struct kvmbox_ops {
 	/*
 	 * The box yields: let the simulator run until t_ps (KVMBOX_TIME_NEVER:
-	 * until woken). Returns 0, or a negative value to end the run.
+	 * until woken). With t_ps at or before now() it gives everything due at
+	 * this time one turn (a delta cycle) and returns. Returns 0, or a negative
+	 * value to end the run.
 	 */
 	int (*check_wait)(void *opaque, uint64_t t_ps, enum kvmbox_wait how);
 	/* The simulator's time. */
@@ -139,9 +141,9 @@ struct kvmbox_ops {
  * usable, the message says why and what to do; -EINVAL: configuration;
  * -ENOMEM; other errnos from KVM.
  */
-int kvmbox_create(struct kvmbox **out, const struct kvmbox_config *cfg,
+int kvmbox_create(struct kvmbox_box **out, const struct kvmbox_config *cfg,
 		  const struct kvmbox_ops *ops, void *opaque, struct kvmbox_error *err);
-void kvmbox_destroy(struct kvmbox *box);
+void kvmbox_destroy(struct kvmbox_box *box);
 
 /* A base address register. size 0: not implemented. */
 struct kvmbox_bar {
@@ -173,7 +175,7 @@ struct kvmbox_function_config {
 };
 
 /* Adds a function; before the first kvmbox_run(). -EINVAL, -EEXIST (slot taken), -ENOSPC, -ENOMEM. */
-int kvmbox_add_function(struct kvmbox *box, const struct kvmbox_function_config *cfg, void *opaque,
+int kvmbox_add_function(struct kvmbox_box *box, const struct kvmbox_function_config *cfg, void *opaque,
 			struct kvmbox_function **out, struct kvmbox_error *err);
 void *kvmbox_function_opaque(const struct kvmbox_function *function);
 const char *kvmbox_function_name(const struct kvmbox_function *function);
@@ -197,15 +199,18 @@ enum kvmbox_end {
  * and ERROR with a report (reason, RIP, mode, bytes at RIP). May be called
  * again after END_STOPPED.
  */
-int kvmbox_run(struct kvmbox *box, struct kvmbox_error *err);
-enum kvmbox_end kvmbox_end(const struct kvmbox *box);
+int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err);
+enum kvmbox_end kvmbox_end(const struct kvmbox_box *box);
 /* Status the guest wrote to the debug-exit port (0-255); -1 if it did not. */
-int kvmbox_exit_status(const struct kvmbox *box);
-/* Ends kvmbox_run() soon. Any thread, async-signal-safe. */
-void kvmbox_stop(struct kvmbox *box);
+int kvmbox_exit_status(const struct kvmbox_box *box);
+/*
+ * Ends kvmbox_run() soon, or the next one at once when none is under way. Any thread, async-signal-safe. A
+ * simulator that sleeps in check_wait must be woken by other means.
+ */
+void kvmbox_stop(struct kvmbox_box *box);
 /* Guest time: of the vCPU's next instruction. */
-uint64_t kvmbox_time(const struct kvmbox *box);
-const struct kvmbox_config *kvmbox_get_config(const struct kvmbox *box);
+uint64_t kvmbox_time(const struct kvmbox_box *box);
+const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box);
 
 /* ---- calls up: what devices do to the box -------------------------------- */
 
@@ -222,19 +227,19 @@ int kvmbox_msi(struct kvmbox_function *function, unsigned vector);
  * 0xFEE00000-0xFEEFFFFF is an MSI. -EPERM bus mastering is off, -EFAULT
  * the range is not all RAM (nothing was transferred).
  */
-int kvmbox_dma(struct kvmbox *box, struct kvmbox_function *function, uint64_t addr, void *buf,
+int kvmbox_dma(struct kvmbox_box *box, struct kvmbox_function *function, uint64_t addr, void *buf,
 	       size_t len, bool write);
 /* Host pointer to the RAM/ROM region around addr, NULL if none. start/end (inclusive) of the region. */
-uint8_t *kvmbox_dma_ptr(struct kvmbox *box, uint64_t addr, uint64_t *start, uint64_t *end, bool *readonly);
+uint8_t *kvmbox_dma_ptr(struct kvmbox_box *box, uint64_t addr, uint64_t *start, uint64_t *end, bool *readonly);
 /* May the function master the bus (command register bit 2)? */
 bool kvmbox_bus_master(const struct kvmbox_function *function);
 /* The in-memory back end of COM1: bytes the guest sent so far; and bytes for it to receive. */
-size_t kvmbox_serial_output(struct kvmbox *box, const char **text);
-int kvmbox_serial_input(struct kvmbox *box, const void *bytes, size_t len);
+size_t kvmbox_serial_output(struct kvmbox_box *box, const char **text);
+int kvmbox_serial_input(struct kvmbox_box *box, const void *bytes, size_t len);
 /* File descriptors whose readability is a reason to call kvmbox_poll() while the box is idle; returns how many. */
-size_t kvmbox_poll_fds(const struct kvmbox *box, int *fds, size_t max);
+size_t kvmbox_poll_fds(const struct kvmbox_box *box, int *fds, size_t max);
 /* Lets character back ends take input. True if a device may now have a reason to interrupt. */
-bool kvmbox_poll(struct kvmbox *box);
+bool kvmbox_poll(struct kvmbox_box *box);
 
 /* ---- statistics ---------------------------------------------------------- */
 
@@ -250,7 +255,7 @@ struct kvmbox_stats {
 	uint64_t msis;
 	uint64_t unassigned;      /* accesses nobody decoded */
 };
-void kvmbox_get_stats(const struct kvmbox *box, struct kvmbox_stats *stats);
+void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *stats);
 
 #ifdef __cplusplus
 }

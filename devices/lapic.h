@@ -1,0 +1,114 @@
+/*
+ * Local APIC in xAPIC mode, for one vCPU (Intel SDM vol. 3, chapter "Advanced
+ * Programmable Interrupt Controller (APIC)"). 4 KiB of registers at
+ * 0xFEE00000, timer on simulated time, LINT0/LINT1 pins, IPIs, messages.
+ *
+ * The vCPU watches one wire, cfg.intr: high while kb_lapic_ack() has a vector
+ * to give. It is right after every call and every register access.
+ *
+ * Not modelled: x2APIC, TSC-deadline mode, APIC base other than the default,
+ * SMM. Not thread-safe: used on the box's thread only.
+ */
+#ifndef KB_LAPIC_H
+#define KB_LAPIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/line.h"
+#include "devices/timer.h"
+#include "vcpu/bus.h"
+#include "vcpu/log.h"
+
+#define KB_LAPIC_BASE 0xfee00000ull
+#define KB_LAPIC_SIZE 0x1000ull
+
+/* Delivery modes: bits 10:8 of LVT entries, ICR, I/O APIC entries and MSI data. */
+enum kb_lapic_mode {
+	KB_LAPIC_FIXED = 0,
+	KB_LAPIC_LOWEST = 1,
+	KB_LAPIC_SMI = 2,
+	KB_LAPIC_NMI = 4,
+	KB_LAPIC_INIT = 5,
+	KB_LAPIC_SIPI = 6,
+	KB_LAPIC_EXTINT = 7,
+};
+
+/* LVT entries in register order: 0x320 + 0x10 * entry. */
+enum kb_lapic_lvt {
+	KB_LAPIC_LVT_TIMER,
+	KB_LAPIC_LVT_THERMAL,
+	KB_LAPIC_LVT_PERF,
+	KB_LAPIC_LVT_LINT0,
+	KB_LAPIC_LVT_LINT1,
+	KB_LAPIC_LVT_ERROR,
+	KB_LAPIC_LVTS,
+};
+
+/* Callbacks get opaque; any may be NULL (nobody there). They may call back into the APIC. */
+struct kb_lapic_config {
+	struct kb_bus *mem;
+	struct kb_timers *timers;
+	const struct kb_log *log; /* may be NULL; kept */
+	uint8_t id;               /* APIC ID after reset */
+	uint64_t timer_hz;        /* timer input clock before the divider; 0: 1 GHz; at most 1 THz */
+	bool virtual_wire;        /* reset state as PC firmware leaves it: enabled, LINT0 ExtINT, LINT1 NMI */
+	struct kb_line intr;      /* to the CPU: kb_lapic_ack() has something */
+	void (*nmi)(void *opaque);
+	void (*init)(void *opaque); /* the APIC is already in its INIT state */
+	void (*sipi)(void *opaque, uint8_t vector);
+	/* End of a level-triggered interrupt: tell the I/O APICs. */
+	void (*eoi)(void *opaque, uint8_t vector);
+	/* A message for every *other* APIC that kb_lapic_matches(); always edge-triggered. */
+	void (*ipi)(void *opaque, uint8_t dest, bool logical, enum kb_lapic_mode mode, uint8_t vector);
+	/* INTA cycle to the 8259: its vector, or negative if there is none. NULL: ExtINT is ignored. */
+	int (*extint_ack)(void *opaque);
+	void *opaque;
+};
+
+struct kb_lapic;
+
+/* Reset and on the bus. -EINVAL: timer_hz; -EEXIST: the page is taken; -ENOMEM. */
+int kb_lapic_create(struct kb_lapic **out, const struct kb_lapic_config *cfg, struct kvmbox_error *err);
+void kb_lapic_destroy(struct kb_lapic *l);
+/* Machine reset: power-up state (or virtual wire), hardware enabled. The pins keep their level. */
+void kb_lapic_reset(struct kb_lapic *l);
+
+/* LINT0 (from the 8259's INTR) and LINT1 (NMI); kb_line receivers, lapic is the struct kb_lapic, pin is not used. */
+void kb_lapic_extint(void *lapic, int pin, bool level);
+void kb_lapic_lint1(void *lapic, int pin, bool level);
+/* An event of the CPU itself: KB_LAPIC_LVT_THERMAL or _PERF (others do nothing). */
+void kb_lapic_local(struct kb_lapic *l, enum kb_lapic_lvt entry);
+
+/* Level of cfg.intr. */
+bool kb_lapic_pending(const struct kb_lapic *l);
+/*
+ * The CPU takes an interrupt: its vector, now in service. An asserted ExtINT goes
+ * first (it has no priority of its own and bypasses TPR and ISR); then the
+ * highest vector in IRR above PPR. Neither: the spurious vector, ISR unchanged.
+ */
+int kb_lapic_ack(struct kb_lapic *l);
+
+/* A message that addresses this APIC. Counted as dropped if it has no effect (disabled, reserved mode, SMI). */
+void kb_lapic_deliver(struct kb_lapic *l, enum kb_lapic_mode mode, uint8_t vector, bool level_triggered);
+/* Does a message to dest reach this APIC? Never while disabled by hardware. */
+bool kb_lapic_matches(const struct kb_lapic *l, uint8_t dest, bool logical);
+/*
+ * A write to 0xFEExxxxx by a device. The destination mode bit is honoured whatever
+ * the redirection hint, as chipsets do. Counted as dropped: other addresses, other
+ * destinations, reserved modes. Level-triggered deassert messages do nothing.
+ */
+void kb_lapic_msi(struct kb_lapic *l, uint64_t addr, uint32_t data);
+uint64_t kb_lapic_dropped(const struct kb_lapic *l);
+
+/* Task priority, 8 bits. CR8 is TPR >> 4. */
+void kb_lapic_set_tpr(struct kb_lapic *l, uint8_t tpr);
+uint8_t kb_lapic_get_tpr(const struct kb_lapic *l);
+/*
+ * IA32_APIC_BASE bit 11. Disabling loses the state (power-up state without virtual
+ * wire on re-enabling); while disabled the page reads as ones, messages are
+ * dropped, LINT0 is the CPU's INTR pin and LINT1 its NMI pin.
+ */
+void kb_lapic_set_enabled(struct kb_lapic *l, bool enabled);
+
+#endif

@@ -1,0 +1,323 @@
+/* The C ABI: life cycle, run, and how guest and simulator take turns. */
+#include "platforms/box.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "platforms/config.h"
+
+/*
+ * Things may happen at the very time the guest has reached (delta cycles); they get this many turns before the guest
+ * goes on, so that an interrupt they raise is not late. Bounded: a simulator may be busy at one time for ever.
+ */
+#define MAX_TURNS_AT_ONE_TIME 16
+
+/* A check_wait that keeps returning without moving the simulator's time is broken. */
+#define MAX_FUTILE_WAITS 1000
+
+/* ---- time --------------------------------------------------------------------- */
+
+void kb_box_refresh(struct kvmbox_box *box)
+{
+	box->sim_ps = box->ops->now(box->opaque);
+	box->event_ps = box->ops->next_event && box->cfg.slice_to_events
+		? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
+}
+
+static bool wait_for(struct kvmbox_box *box, uint64_t t, enum kvmbox_wait how)
+{
+	if (box->ops->check_wait(box->opaque, t, how) < 0)
+		box->cancelled = true;
+	kb_box_refresh(box);
+	return !box->cancelled;
+}
+
+bool kb_box_catch_up(struct kvmbox_box *box)
+{
+	struct kb_vcpu *vcpu = box->pc->vcpu;
+	unsigned futile = 0;
+
+	while (box->sim_ps < vcpu->clock.now_ps) {
+		uint64_t before = box->sim_ps;
+
+		if (!wait_for(box, vcpu->clock.now_ps, KVMBOX_WAIT_UNTIL))
+			return false;
+		if (box->sim_ps == before && ++futile == MAX_FUTILE_WAITS) {
+			kb_fail(&box->failure, EIO,
+				"check_wait(%" PRIu64 " ps) returned %d times while now() stays at %" PRIu64 " ps; it must not return 0 before the simulator has got there",
+				vcpu->clock.now_ps, MAX_FUTILE_WAITS, before);
+			box->cancelled = true;
+			return false;
+		}
+	}
+	/* The simulator may have gone on (another process paused the kernel, say): the guest was stalled. */
+	kb_clock_reach(&vcpu->clock, box->sim_ps);
+	return true;
+}
+
+static uint64_t host_deadline(void *opaque)
+{
+	struct kvmbox_box *box = opaque;
+	uint64_t t = box->sim_ps + box->cfg.quantum_ps, timer = kb_timers_next(&box->pc->timers);
+
+	if (box->cancelled)
+		return 0; /* yield at once, which ends the run */
+	if (timer < t)
+		t = timer;
+	return box->event_ps < t ? box->event_ps : t;
+}
+
+static int cancelled(struct kvmbox_box *box, struct kvmbox_error *err)
+{
+	if (box->failure.msg[0]) {
+		if (err)
+			*err = box->failure;
+		box->pc->vcpu->end = KB_END_ERROR;
+		return -EIO;
+	}
+	box->pc->vcpu->end = KB_END_STOPPED;
+	return -ECANCELED;
+}
+
+static int host_yield(void *opaque, struct kvmbox_error *err)
+{
+	struct kvmbox_box *box = opaque;
+	uint64_t now;
+	unsigned turns;
+
+	box->slices++;
+	if (box->cancelled || !kb_box_catch_up(box))
+		return cancelled(box, err);
+	now = kb_box_now(box);
+	for (turns = 0; box->event_ps <= now && turns < MAX_TURNS_AT_ONE_TIME; turns++)
+		if (!wait_for(box, now, KVMBOX_WAIT_UNTIL))
+			return cancelled(box, err);
+	if (box->event_ps <= now)
+		box->event_ps = KVMBOX_TIME_NEVER;
+	return 0;
+}
+
+static int host_idle(void *opaque, struct kvmbox_error *err)
+{
+	struct kvmbox_box *box = opaque;
+	uint64_t until = kb_timers_next(&box->pc->timers);
+
+	box->slices++;
+	if (box->cancelled || !wait_for(box, until, KVMBOX_WAIT_IDLE))
+		return cancelled(box, err);
+	/* Woken, or the time has come; either way the guest slept until now. */
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+	return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+static void to_log(void *opaque, enum kvmbox_log_level level, const char *msg)
+{
+	struct kvmbox_box *box = opaque;
+
+	if (box->ops->log)
+		box->ops->log(box->opaque, level, msg);
+}
+
+int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
+		  const struct kb_kvm_api *api, struct kvmbox_error *err)
+{
+	struct kb_pc_host host = { .deadline = host_deadline, .yield = host_yield, .idle = host_idle };
+	struct kb_log log = { .fn = to_log };
+	struct kvmbox_box *box;
+	int rc;
+
+	*out = NULL;
+	if (!ops || !ops->check_wait || !ops->now || !ops->transport)
+		return kb_fail(err, EINVAL, "kvmbox_ops must have check_wait, now and transport");
+	rc = kb_config_check(cfg, err);
+	if (rc)
+		return rc;
+	box = calloc(1, sizeof(*box));
+	if (!box)
+		return kb_fail(err, ENOMEM, "out of memory creating the box");
+	rc = kb_config_copy(&box->cfg, cfg);
+	if (rc) {
+		free(box);
+		return kb_fail(err, ENOMEM, "out of memory creating the box");
+	}
+	box->ops = ops;
+	box->opaque = opaque;
+	box->event_ps = KVMBOX_TIME_NEVER;
+	host.opaque = log.opaque = box;
+	rc = kb_pc_create(&box->pc, &box->cfg, api, &log, &host, err);
+	if (rc) {
+		kvmbox_destroy(box);
+		return rc;
+	}
+	*out = box;
+	return 0;
+}
+
+int kvmbox_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
+		  struct kvmbox_error *err)
+{
+	return kb_box_create(out, cfg, ops, opaque, &kb_kvm_linux, err);
+}
+
+void kvmbox_destroy(struct kvmbox_box *box)
+{
+	if (!box)
+		return;
+	kb_pc_destroy(box->pc);
+	while (box->functions) {
+		struct kvmbox_function *f = box->functions;
+
+		box->functions = f->next;
+		free(f);
+	}
+	kvmbox_config_clear(&box->cfg);
+	free(box);
+}
+
+/* ---- run --------------------------------------------------------------------------- */
+
+static int start(struct kvmbox_box *box, struct kvmbox_error *err)
+{
+	int rc;
+
+	if (box->started)
+		return 0;
+	rc = kb_pc_start(box->pc, err);
+	if (!rc)
+		box->started = true;
+	return rc;
+}
+
+/* One run of the vCPU; true: the guest was reset and goes on. */
+static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
+{
+	switch (kb_vcpu_run(box->pc->vcpu, err)) {
+	case KB_END_STOPPED:
+		box->end = KVMBOX_END_STOPPED;
+		return false;
+	case KB_END_REQUESTED:
+		if (!box->pc->reset_wanted) {
+			box->end = KVMBOX_END_EXIT;
+			return false;
+		}
+		if (box->cfg.reset_ends) {
+			box->end = KVMBOX_END_RESET;
+			return false;
+		}
+		*rc = kb_pc_reset(box->pc, err);
+		return *rc == 0;
+	case KB_END_SHUTDOWN:
+		box->end = KVMBOX_END_SHUTDOWN;
+		*rc = -EIO;
+		return false;
+	default:
+		*rc = -EIO;
+		return false;
+	}
+}
+
+int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
+{
+	int rc;
+
+	if (box->running)
+		return kb_fail(err, EBUSY, "kvmbox_run() was called from within a callback of kvmbox_run()");
+	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED)
+		return kb_fail(err, EINVAL, "the guest has ended; create a new box to run it again");
+	rc = start(box, err);
+	if (rc)
+		return rc;
+	box->running = true;
+	box->cancelled = false;
+	box->end = KVMBOX_END_NONE;
+	kb_box_refresh(box);
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+	while (run_once(box, err, &rc))
+		;
+	if (rc && box->end == KVMBOX_END_NONE)
+		box->end = KVMBOX_END_ERROR;
+	box->running = false;
+	return rc;
+}
+
+enum kvmbox_end kvmbox_end(const struct kvmbox_box *box)
+{
+	return box->end;
+}
+
+int kvmbox_exit_status(const struct kvmbox_box *box)
+{
+	return box->pc->exit_status;
+}
+
+void kvmbox_stop(struct kvmbox_box *box)
+{
+	kb_vcpu_stop(box->pc->vcpu);
+}
+
+uint64_t kvmbox_time(const struct kvmbox_box *box)
+{
+	return kb_box_now(box);
+}
+
+const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box)
+{
+	return &box->cfg;
+}
+
+/* ---- consoles ------------------------------------------------------------------------ */
+
+size_t kvmbox_serial_output(struct kvmbox_box *box, const char **text)
+{
+	return kb_chardev_output(box->pc->serial, text);
+}
+
+int kvmbox_serial_input(struct kvmbox_box *box, const void *bytes, size_t len)
+{
+	int rc = kb_chardev_feed(box->pc->serial, bytes, len);
+
+	if (!rc)
+		kb_uart_poll(box->pc->uart);
+	return rc;
+}
+
+size_t kvmbox_poll_fds(const struct kvmbox_box *box, int *fds, size_t max)
+{
+	size_t n = kb_chardev_fds(box->pc->serial, fds, max);
+
+	return n + kb_chardev_fds(box->pc->debugcon, fds + n, max - n);
+}
+
+bool kvmbox_poll(struct kvmbox_box *box)
+{
+	bool any = kb_uart_poll(box->pc->uart);
+
+	return kb_chardev_poll(box->pc->debugcon) || any;
+}
+
+/* ---- statistics ------------------------------------------------------------------------- */
+
+void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
+{
+	const struct kb_vcpu *v = box->pc->vcpu;
+	const struct kb_vm *vm = box->pc->vm;
+
+	*s = (struct kvmbox_stats){
+		.guest_ps = v->clock.now_ps,
+		.host_guest_ns = (uint64_t)((unsigned __int128)v->stats.guest_ticks * 1000000000u / v->tsc_hz),
+		.entries = v->stats.entries,
+		.exits_mmio = v->stats.exits_mmio, .exits_pio = v->stats.exits_pio, .exits_hlt = v->stats.exits_hlt,
+		.exits_kick = v->stats.exits_kick, .exits_window = v->stats.exits_window,
+		.exits_other = v->stats.exits_other,
+		.slices = box->slices,
+		.interrupts = v->stats.interrupts, .nmis = v->stats.nmis,
+		.transports = box->transports, .transport_errors = box->transport_errors,
+		.dma_bytes = box->dma_bytes, .dma_errors = box->dma_errors, .msis = box->msis,
+		.unassigned = vm->mem.unassigned_reads + vm->mem.unassigned_writes + vm->io.unassigned_reads +
+			vm->io.unassigned_writes,
+	};
+}

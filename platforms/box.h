@@ -1,0 +1,51 @@
+/*
+ * The box behind the C ABI: a PC, the simulator's callbacks, and how their
+ * times meet. Private to platforms/.
+ */
+#ifndef KB_BOX_H
+#define KB_BOX_H
+
+#include <kvmbox/kvmbox.h>
+
+#include "platforms/pc.h"
+
+struct kvmbox_function {
+	struct kvmbox_box *box;
+	struct kb_pci_function *pci;
+	enum kvmbox_access_mode mode;
+	uint8_t io_bars; /* bit n: BAR n is in I/O space */
+	void *opaque;
+	struct kvmbox_function *next;
+};
+
+struct kvmbox_box {
+	struct kvmbox_config cfg;
+	const struct kvmbox_ops *ops;
+	void *opaque;
+	struct kb_pc *pc;
+	struct kvmbox_function *functions;
+	enum kvmbox_end end;
+	bool started, running;
+	bool cancelled;    /* check_wait asked for the end, or is broken: then failure says how */
+	struct kvmbox_error failure;
+	uint64_t sim_ps;   /* the simulator's time, as of the last call down */
+	uint64_t event_ps; /* its next event */
+	uint64_t slices, transports, transport_errors, dma_bytes, dma_errors, msis;
+};
+
+/* kvmbox_create() on another table of system calls, for tests. */
+int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
+		  const struct kb_kvm_api *api, struct kvmbox_error *err);
+
+/* Guest time. */
+static inline uint64_t kb_box_now(const struct kvmbox_box *box)
+{
+	return box->pc->vcpu->clock.now_ps;
+}
+
+/* Looks at the simulator's clock and next event again; after every call down that may move them. */
+void kb_box_refresh(struct kvmbox_box *box);
+/* Lets the simulator catch up with the guest. False: it wants the run to end. */
+bool kb_box_catch_up(struct kvmbox_box *box);
+
+#endif

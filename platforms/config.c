@@ -1,0 +1,495 @@
+/* The box's configuration and its text form: see kvmbox/kvmbox.h and config.h. */
+#include "platforms/config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "platforms/units.h"
+#include "vcpu/error.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+enum type { SIZE, ADDRESS, TIME, BOOL, NUMBER, FORMAT, CLOCK, PATH, STRING };
+
+/* Any field: the table's offsets and field_size() say how much of it is used. */
+union value {
+	uint64_t u64;
+	bool yes;
+	double number;
+	unsigned word; /* enums: index of the word */
+	char *s;
+};
+
+_Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
+
+struct key {
+	const char *name;
+	enum type type;
+	size_t offset;
+	const char *standard; /* the default, as text */
+	int (*check)(const struct key *key, const union value *v, struct kvmbox_error *err); /* may be NULL */
+	const char *meaning;
+};
+
+/* In the order of the enums of kvmbox.h. */
+static const char *const format_words[] = { "auto", "elf", "flat", "reset" };
+static const char *const clock_words[] = { "tsc", "fixed" };
+static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on" };
+
+/* ---- range checks ---- */
+
+static int check_ram(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 % KB_RAM_STEP)
+		return kb_fail(err, EINVAL, "%s must be a multiple of 4K, not 0x%" PRIx64 " bytes", key->name, v->u64);
+	if (v->u64 < KB_RAM_MIN || v->u64 > KB_RAM_MAX)
+		return kb_fail(err, EINVAL, "%s must be at least 1M and at most 64G, not 0x%" PRIx64 " bytes",
+			       key->name, v->u64);
+	return 0;
+}
+
+static int check_time(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 > KB_CONFIG_TIME_MAX)
+		return kb_fail(err, EINVAL, "%s must be at most one day (86400s)", key->name);
+	return 0;
+}
+
+static int check_quantum(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 == 0)
+		return kb_fail(err, EINVAL,
+			       "%s must be longer than 0: it is how far the guest may run ahead of the simulator; 1us to 1ms are usual",
+			       key->name);
+	return check_time(key, v, err);
+}
+
+static int check_fixed_exit(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	/* A guest that polls a device would hold simulated time still for ever. */
+	if (v->u64 == 0)
+		return kb_fail(err, EINVAL, "%s must be longer than 0: with clock=fixed nothing else moves time on",
+			       key->name);
+	return check_time(key, v, err);
+}
+
+static int check_scale(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	/* Written so that a NaN fails. */
+	if (!(v->number > 0 && v->number <= KB_TIME_SCALE_MAX))
+		return kb_fail(err, EINVAL, "%s must be greater than 0 and at most 1e6, not %g", key->name, v->number);
+	return 0;
+}
+
+static int check_word(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->word >= (key->type == FORMAT ? ARRAY_SIZE(format_words) : ARRAY_SIZE(clock_words)))
+		return kb_fail(err, EINVAL, "%s is %u, which is none of its enum's values", key->name, v->word);
+	return 0;
+}
+
+/* The syntax kb_chardev_create() takes; whether the path can be opened shows there. */
+static int check_chardev(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	static const char *const plain[] = { "null", "stdio", "pty", "memory" };
+	const char *s = v->s ? v->s : "";
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(plain); i++)
+		if (strcmp(s, plain[i]) == 0)
+			return 0;
+	if ((strncmp(s, "file:", 5) == 0 || strncmp(s, "unix:", 5) == 0) && s[5])
+		return 0;
+	return kb_fail(err, EINVAL, "%s must be one of: null stdio file:PATH pty unix:PATH memory", key->name);
+}
+
+/* Two digits at s as a number; the caller has checked that they are digits. */
+static unsigned two(const char *s)
+{
+	return (unsigned)(s[0] - '0') * 10 + (unsigned)(s[1] - '0');
+}
+
+static bool is_date(const char *s)
+{
+	static const char pattern[] = "dddd-dd-ddTdd:dd:dd";
+	static const unsigned char days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	unsigned year, month;
+	size_t i;
+
+	for (i = 0; i < sizeof(pattern); i++)
+		if (pattern[i] == 'd' ? s[i] < '0' || s[i] > '9' : s[i] != pattern[i])
+			return false;
+	year = two(s) * 100 + two(s + 2);
+	month = two(s + 5);
+	if (year < 1970 || month < 1 || month > 12)
+		return false;
+	if (two(s + 8) < 1 || two(s + 11) > 23 || two(s + 14) > 59 || two(s + 17) > 59)
+		return false;
+	return two(s + 8) <= days[month - 1] ||
+	       (month == 2 && two(s + 8) == 29 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+}
+
+static int check_date(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->s && (strcmp(v->s, "host") == 0 || is_date(v->s)))
+		return 0;
+	return kb_fail(err, EINVAL,
+		       "%s must be host, or a UTC date and time from 1970 on in the form YYYY-MM-DDTHH:MM:SS", key->name);
+}
+
+/* ---- the table ---- */
+
+#define KEY(field, type, standard, check, meaning) \
+	{ #field, type, offsetof(struct kvmbox_config, field), standard, check, meaning }
+#define KEY_PS(field, standard, check, meaning) \
+	{ #field, TIME, offsetof(struct kvmbox_config, field##_ps), standard, check, meaning }
+
+static const struct key keys[] = {
+	KEY(ram, SIZE, "64M", check_ram, "guest RAM, a multiple of 4K from 1M to 64G"),
+	KEY(hugepages, BOOL, "yes", NULL, "advise transparent huge pages for RAM"),
+	KEY(guest, PATH, "", NULL, "path of the guest program; empty: nothing is loaded"),
+	KEY(guest_format, FORMAT, "auto", check_word,
+	    "auto (ELF, else refused), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB)"),
+	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
+	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
+	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
+	KEY_PS(quantum, "1ms", check_quantum, "longest lead of the guest over the simulator"),
+	KEY(clock, CLOCK, "tsc", check_word,
+	    "guest clock: tsc (host CPU time x time_scale) or fixed (every exit costs fixed_exit: reproducible)"),
+	KEY(time_scale, NUMBER, "1.0", check_scale, "clock=tsc: simulated seconds per second of guest CPU time"),
+	KEY_PS(fixed_exit, "1us", check_fixed_exit, "clock=fixed: cost of one exit"),
+	KEY(slice_to_events, BOOL, "yes", NULL, "end slices at the simulator's next event, too"),
+	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
+	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory"),
+	KEY(debugcon, STRING, "null", check_chardev, "port 0xE9: same syntax as serial"),
+	KEY(start_date, STRING, "2000-01-01T00:00:00", check_date, "RTC at time 0: YYYY-MM-DDTHH:MM:SS (UTC) or host"),
+	KEY_PS(completion_timeout, "1s", check_time, "an access whose target takes longer fails; 0: never"),
+	KEY(reset_ends, BOOL, "no", NULL, "guest reset ends the run instead of restarting the guest"),
+};
+
+static const char *type_name(enum type type)
+{
+	static const char *const names[] = {
+		[SIZE] = "size", [ADDRESS] = "address", [TIME] = "time", [BOOL] = "yes/no", [NUMBER] = "number",
+		[FORMAT] = "word", [CLOCK] = "word", [PATH] = "path", [STRING] = "text",
+	};
+	return names[type];
+}
+
+static size_t field_size(enum type type)
+{
+	switch (type) {
+	case SIZE: case ADDRESS: case TIME:
+		return sizeof(uint64_t);
+	case BOOL:
+		return sizeof(bool);
+	case NUMBER:
+		return sizeof(double);
+	case FORMAT: case CLOCK:
+		return sizeof(unsigned);
+	case PATH: case STRING:
+		break;
+	}
+	return sizeof(char *);
+}
+
+static bool is_string(const struct key *key)
+{
+	return key->type == PATH || key->type == STRING;
+}
+
+static union value get(const struct kvmbox_config *cfg, const struct key *key)
+{
+	union value v = { 0 };
+
+	memcpy(&v, (const char *)cfg + key->offset, field_size(key->type));
+	return v;
+}
+
+static void put(struct kvmbox_config *cfg, const struct key *key, const union value *v)
+{
+	memcpy((char *)cfg + key->offset, v, field_size(key->type));
+}
+
+/* ---- unknown keys ---- */
+
+#define NAME_MAX_LEN 32
+
+static unsigned min3(unsigned a, unsigned b, unsigned c)
+{
+	unsigned m = a < b ? a : b;
+
+	return m < c ? m : c;
+}
+
+/* Levenshtein distance; a and b shorter than NAME_MAX_LEN. */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[NAME_MAX_LEN], diagonal, up, i, j;
+	unsigned len = (unsigned)strlen(b);
+
+	for (j = 0; j <= len; j++)
+		row[j] = j;
+	for (i = 0; a[i]; i++) {
+		diagonal = row[0];
+		row[0] = i + 1;
+		for (j = 0; j < len; j++) {
+			up = row[j + 1];
+			row[j + 1] = min3(up + 1, row[j] + 1, diagonal + (a[i] != b[j]));
+			diagonal = up;
+		}
+	}
+	return row[len];
+}
+
+/* A slip of the fingers, or one name within the other (quantum_ps, timeout). */
+static bool is_near(const char *name, const char *known)
+{
+	size_t len = strlen(name);
+
+	if (len < 2 || len >= NAME_MAX_LEN)
+		return false;
+	return distance(name, known) <= (len < 5 ? 1 : 2) || strncmp(name, known, strlen(known)) == 0 ||
+	       (len > 2 && strstr(known, name));
+}
+
+static int unknown_key(const char *name, struct kvmbox_error *err)
+{
+	char list[ARRAY_SIZE(keys) * (NAME_MAX_LEN + 1) + 1] = "";
+	bool near = false;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		near |= is_near(name, keys[i].name);
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (near && !is_near(name, keys[i].name))
+			continue;
+		strcat(list, " ");
+		strcat(list, keys[i].name);
+	}
+	return kb_fail(err, EINVAL, "there is no key \"%.64s\"; %s:%s", name,
+		       near ? "did you mean one of these" : "the keys are", list);
+}
+
+static const struct key *find_key(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(name, keys[i].name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+/* ---- values ---- */
+
+/* Index of text in words, count if it is none of them. */
+static unsigned find_word(const char *text, const char *const *words, size_t count)
+{
+	unsigned i;
+
+	for (i = 0; i < count && strcasecmp(text, words[i]) != 0; i++)
+		;
+	return i;
+}
+
+/* Returns NULL, or what is wrong. A string value is malloc'ed. */
+static const char *parse_value(enum type type, const char *text, union value *v)
+{
+	switch (type) {
+	case SIZE: case ADDRESS:
+		return kb_parse_size(text, &v->u64);
+	case TIME:
+		return kb_parse_time(text, &v->u64);
+	case NUMBER:
+		return kb_parse_double(text, &v->number);
+	case BOOL: {
+		unsigned i = find_word(text, bool_words, ARRAY_SIZE(bool_words));
+
+		v->yes = i % 2;
+		return i < ARRAY_SIZE(bool_words) ? NULL : "write yes or no (or true/false, 1/0, on/off)";
+	}
+	case FORMAT:
+		v->word = find_word(text, format_words, ARRAY_SIZE(format_words));
+		return v->word < ARRAY_SIZE(format_words) ? NULL : "must be one of: auto elf flat reset";
+	case CLOCK:
+		v->word = find_word(text, clock_words, ARRAY_SIZE(clock_words));
+		return v->word < ARRAY_SIZE(clock_words) ? NULL : "must be one of: tsc fixed";
+	case PATH: case STRING:
+		break;
+	}
+	v->s = NULL;
+	if (type == PATH && !*text)
+		return NULL;
+	v->s = strdup(text);
+	return v->s ? NULL : "out of memory";
+}
+
+int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *text, struct kvmbox_error *err)
+{
+	const struct key *key;
+	union value v = { 0 }, old;
+	const char *wrong;
+	int rc;
+
+	if (!name || !text)
+		return kb_fail(err, EINVAL, "kvmbox_config_set: key and value must not be NULL");
+	key = find_key(name);
+	if (!key)
+		return unknown_key(name, err);
+	wrong = parse_value(key->type, text, &v);
+	if (wrong)
+		return kb_fail(err, is_string(key) ? ENOMEM : EINVAL, "%s=%.200s: %s", name, text, wrong);
+	rc = key->check ? key->check(key, &v, err) : 0;
+	if (rc) {
+		rc = kb_fail_in(err, rc, "%s=%.200s", name, text);
+		if (is_string(key))
+			free(v.s);
+		return rc;
+	}
+	old = get(cfg, key);
+	put(cfg, key, &v);
+	if (is_string(key)) /* last: text may be the old value itself */
+		free(old.s);
+	return 0;
+}
+
+/* ---- whole configurations ---- */
+
+void kvmbox_config_init(struct kvmbox_config *cfg)
+{
+	size_t i;
+
+	memset(cfg, 0, sizeof(*cfg));
+	/* Out of memory leaves a string NULL, which kb_config_check() reports. */
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		kvmbox_config_set(cfg, keys[i].name, keys[i].standard, NULL);
+}
+
+void kvmbox_config_clear(struct kvmbox_config *cfg)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		if (is_string(&keys[i]))
+			free(get(cfg, &keys[i]).s);
+	memset(cfg, 0, sizeof(*cfg));
+}
+
+int kb_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src)
+{
+	bool failed = false;
+	size_t i;
+
+	*dst = *src;
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		union value v = get(src, &keys[i]);
+
+		if (!is_string(&keys[i]) || !v.s)
+			continue;
+		v.s = strdup(v.s);
+		failed |= !v.s;
+		put(dst, &keys[i], &v);
+	}
+	if (failed)
+		kvmbox_config_clear(dst);
+	return failed ? -ENOMEM : 0;
+}
+
+int kb_config_check(const struct kvmbox_config *cfg, struct kvmbox_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		union value v = get(cfg, &keys[i]);
+		int rc = keys[i].check ? keys[i].check(&keys[i], &v, err) : 0;
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+void kvmbox_config_help(FILE *out)
+{
+	int name = 3, standard = 7;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		int n = (int)strlen(keys[i].name), s = (int)strlen(keys[i].standard);
+
+		name = n > name ? n : name;
+		standard = s > standard ? s : standard;
+	}
+	fprintf(out, "%-*s  %-7s  %-*s  %s\n", name, "key", "unit", standard, "default", "meaning");
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		fprintf(out, "%-*s  %-7s  %-*s  %s\n", name, keys[i].name, type_name(keys[i].type), standard,
+			*keys[i].standard ? keys[i].standard : "\"\"", keys[i].meaning);
+}
+
+/* ---- key=value ... ---- */
+
+static bool is_blank(char c)
+{
+	return c && strchr(" \t\r\n\v\f", c);
+}
+
+static const char *skip_blanks_and_comments(const char *p)
+{
+	while (is_blank(*p) || *p == '#') {
+		if (*p == '#')
+			p += strcspn(p, "\n");
+		else
+			p++;
+	}
+	return p;
+}
+
+/* Copies one token without its quotes to out; returns its end, or NULL if a quote stays open. */
+static const char *take_token(const char *p, char *out)
+{
+	char quote = 0;
+
+	for (; *p && (quote || !is_blank(*p)); p++) {
+		if (quote ? *p == quote : *p == '\'' || *p == '"')
+			quote = quote ? 0 : *p;
+		else
+			*out++ = *p;
+	}
+	*out = 0;
+	return quote ? NULL : p;
+}
+
+int kvmbox_config_parse(struct kvmbox_config *cfg, const char *text, struct kvmbox_error *err)
+{
+	const char *p, *start;
+	char *token, *value;
+	int rc = 0;
+
+	if (!text)
+		return kb_fail(err, EINVAL, "kvmbox_config_parse: the text is NULL");
+	token = malloc(strlen(text) + 1);
+	if (!token)
+		return kb_fail(err, ENOMEM, "out of memory parsing the configuration");
+	for (p = skip_blanks_and_comments(text); *p && !rc; p = skip_blanks_and_comments(p)) {
+		start = p;
+		p = take_token(p, token);
+		if (!p) {
+			rc = kb_fail(err, EINVAL, "a quote is not closed: %.100s", start);
+			break;
+		}
+		value = strchr(token, '=');
+		if (!value || value == token) {
+			rc = kb_fail(err, EINVAL, "\"%.100s\" is not of the form key=value (no blanks around the =)", token);
+			break;
+		}
+		*value++ = 0;
+		rc = kvmbox_config_set(cfg, token, value, err);
+	}
+	free(token);
+	return rc;
+}

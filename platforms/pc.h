@@ -1,0 +1,89 @@
+/*
+ * The PC: memory map, chipset, PCI bus and one vCPU, wired together.
+ *
+ * Memory map (guest physical):
+ *   0x00000000-0x0009FFFF  RAM (0x70000-0x7FFFF holds the boot tables at start)
+ *   0x000C0000-0x000FFFFF  firmware area: RAM; with guest_format=reset the end of the image is copied here
+ *   0x00100000-0xBFFFFFFF  RAM
+ *   0xE0000000-0xFEBFFFFF  PCI memory window
+ *   0xFED80000             simulated-time register
+ *   0xFEE00000             local APIC; DMA writes here are MSIs
+ *   ...-0xFFFFFFFF         firmware image (guest_format=reset)
+ *   0x100000000-           RAM that did not fit below 3 GiB
+ *   0x4000000000-          PCI memory window for 64-bit BARs
+ * Ports: 0xC000-0xFEFF PCI I/O window, the rest as on every PC; 0xE9 debug console, 0xF4 debug exit,
+ * 0x5C0 simulated time. IRQs: 0 PIT, 4 COM1, 8 RTC, PIRQA-D 10, 11, 5, 9 (level).
+ */
+#ifndef KB_PC_H
+#define KB_PC_H
+
+#include <kvmbox/kvmbox.h>
+
+#include "devices/chardev.h"
+#include "devices/debugport.h"
+#include "devices/lapic.h"
+#include "devices/pci.h"
+#include "devices/pic.h"
+#include "devices/pit.h"
+#include "devices/reset.h"
+#include "devices/rtc.h"
+#include "devices/simtime.h"
+#include "devices/timer.h"
+#include "devices/uart.h"
+#include "platforms/loader.h"
+#include "vcpu/vcpu.h"
+
+#define KB_PC_LOW_RAM_END 0xa0000ull
+#define KB_PC_FIRMWARE_BASE 0xc0000ull
+#define KB_PC_HIGH_RAM_BASE 0x100000ull
+#define KB_PC_HOLE_BASE 0xc0000000ull
+#define KB_PC_PCI32_BASE 0xe0000000ull
+#define KB_PC_PCI32_END 0xfec00000ull
+#define KB_PC_PCI64_BASE 0x4000000000ull
+#define KB_PC_PCI64_SIZE 0x2000000000ull
+#define KB_PC_PCI_IO_BASE 0xc000u
+#define KB_PC_PCI_IO_END 0xff00u
+#define KB_PC_4G 0x100000000ull
+
+/* What the box above contributes to the run loop; see struct kb_vcpu_client. */
+struct kb_pc_host {
+	uint64_t (*deadline)(void *opaque);
+	int (*yield)(void *opaque, struct kvmbox_error *err);
+	int (*idle)(void *opaque, struct kvmbox_error *err);
+	void *opaque;
+};
+
+struct kb_pc {
+	struct kb_pc_host host;
+	const struct kvmbox_config *cfg; /* the box's copy */
+	struct kb_log log;
+	struct kb_vm *vm;
+	struct kb_vcpu *vcpu;
+	struct kb_timers timers;
+	struct kb_pic *pic;
+	struct kb_lapic *lapic;
+	struct kb_pit *pit;
+	struct kb_rtc *rtc;
+	struct kb_chardev *serial, *debugcon;
+	struct kb_uart *uart;
+	struct kb_reset *reset;
+	struct kb_debugport *debugport;
+	struct kb_simtime *simtime;
+	struct kb_pci_bus *pci;
+	struct kb_region post; /* port 0x80 */
+	struct kb_boot boot;
+	bool huge1g;           /* the CPU has 1 GiB pages */
+	bool reset_wanted;
+	int exit_status;       /* -1 until the guest writes the debug-exit port */
+};
+
+/* Makes the machine and loads the guest. cfg must outlive it. */
+int kb_pc_create(struct kb_pc **out, const struct kvmbox_config *cfg, const struct kb_kvm_api *api,
+		 const struct kb_log *log, const struct kb_pc_host *host, struct kvmbox_error *err);
+void kb_pc_destroy(struct kb_pc *pc);
+/* After the last function was added: the firmware's work (BARs, IRQ routing). */
+int kb_pc_start(struct kb_pc *pc, struct kvmbox_error *err);
+/* Machine reset: chipset, functions and CPU to their reset state, the guest loaded anew. */
+int kb_pc_reset(struct kb_pc *pc, struct kvmbox_error *err);
+
+#endif

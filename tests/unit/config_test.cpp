@@ -1,0 +1,404 @@
+// platforms/config.h, platforms/units.h: defaults, text forms, range checks, quoting, help.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <clocale>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "platforms/config.h"
+#include "platforms/units.h"
+}
+
+namespace {
+
+constexpr uint64_t us = 1000000, ms = 1000 * us, s = 1000 * ms;
+
+struct config : testing::Test {
+	kvmbox_config c;
+	kvmbox_error err{};
+	config() { kvmbox_config_init(&c); }
+	~config() override { kvmbox_config_clear(&c); }
+	int set(const char *key, const char *value)
+	{
+		err.msg[0] = 0;
+		return kvmbox_config_set(&c, key, value, &err);
+	}
+	int parse(const char *text)
+	{
+		err.msg[0] = 0;
+		return kvmbox_config_parse(&c, text, &err);
+	}
+	bool says(const char *text) const { return strstr(err.msg, text) != nullptr; }
+};
+
+TEST_F(config, defaults)
+{
+	EXPECT_EQ(c.ram, 64ull << 20);
+	EXPECT_TRUE(c.hugepages);
+	EXPECT_EQ(c.guest, nullptr);
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_AUTO);
+	EXPECT_EQ(c.guest_base, 0x100000u);
+	EXPECT_EQ(c.guest_entry, 0x100000u);
+	EXPECT_STREQ(c.cpu, "");
+	EXPECT_EQ(c.quantum_ps, ms);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
+	EXPECT_EQ(c.time_scale, 1.0);
+	EXPECT_EQ(c.fixed_exit_ps, us);
+	EXPECT_TRUE(c.slice_to_events);
+	EXPECT_TRUE(c.assign_bars);
+	EXPECT_STREQ(c.serial, "stdio");
+	EXPECT_STREQ(c.debugcon, "null");
+	EXPECT_STREQ(c.start_date, "2000-01-01T00:00:00");
+	EXPECT_EQ(c.completion_timeout_ps, s);
+	EXPECT_FALSE(c.reset_ends);
+	EXPECT_EQ(kb_config_check(&c, &err), 0) << err.msg;
+}
+
+TEST_F(config, sizes)
+{
+	const struct {
+		const char *text;
+		uint64_t bytes;
+	} good[] = {
+		{"1M", 1ull << 20},       {"1048576", 1ull << 20}, {"0x100000", 1ull << 20}, {"0X200000", 2ull << 20},
+		{"4096K", 4096ull << 10}, {"3MiB", 3ull << 20},    {"2GiB", 2ull << 30},     {"2048KiB", 2048ull << 10},
+		{"64G", 64ull << 30},     {"64m", 64ull << 20},    {"0x10M", 16ull << 20},
+	};
+	for (const auto &g : good) {
+		EXPECT_EQ(set("ram", g.text), 0) << g.text << ": " << err.msg;
+		EXPECT_EQ(c.ram, g.bytes) << g.text;
+	}
+	for (const char *bad : {"", "M", "1.5G", "64Q", "64MB", "64 M", "-1M", "+1M", " 1M", "0x", "0xZ", "1Mi", "1MiBs",
+				"18446744073709551616", "17179869184G", "0x10000000000000000", "64M,", "1T"}) {
+		EXPECT_EQ(set("ram", bad), -EINVAL) << bad;
+		EXPECT_TRUE(says("ram=")) << err.msg;
+	}
+	EXPECT_EQ(c.ram, 16ull << 20) << "a bad value leaves the old one";
+	EXPECT_EQ(set("guest_base", "18446744073709551615"), 0);
+	EXPECT_EQ(c.guest_base, UINT64_MAX);
+	EXPECT_EQ(set("guest_base", "17179869183G"), 0);
+	EXPECT_EQ(c.guest_base, UINT64_MAX << 30);
+}
+
+TEST_F(config, ram_limits)
+{
+	for (const char *bad : {"0", "1023K", "1048575", "4098K", "1048577", "65G", "68719480832"})
+		EXPECT_EQ(set("ram", bad), -EINVAL) << bad;
+	EXPECT_EQ(set("ram", "5000000"), -EINVAL);
+	EXPECT_TRUE(says("multiple of 4K")) << err.msg;
+	EXPECT_EQ(set("ram", "1028K"), 0);
+	EXPECT_EQ(c.ram, 1028u << 10);
+}
+
+TEST_F(config, times)
+{
+	const struct {
+		const char *text;
+		uint64_t ps;
+	} good[] = {
+		{"1ps", 1},
+		{"10ns", 10000},
+		{"1.5us", 1500000},
+		{"0.1us", 100000},
+		{"0.000001us", 1},
+		{"0.3ms", 300000000},
+		{"2ms", 2 * ms},
+		{"1.000000000001s", s + 1},
+		{"1.500000000000000000000s", s + s / 2},
+		{"1.0ps", 1},
+		{"86400s", 86400 * s},
+	};
+	for (const auto &g : good) {
+		EXPECT_EQ(set("quantum", g.text), 0) << g.text << ": " << err.msg;
+		EXPECT_EQ(c.quantum_ps, g.ps) << g.text;
+	}
+	for (const char *bad : {"", "1", "1.5", "ms", "1.ms", ".5ms", "1m", "1 ms", "-1ms", "1e3ns", "1.5ps", "0.0001ns",
+				"1MS", "1msx", "86400.000000000001s", "18446744073709551616ps", "1.2.3s",
+				"18446744073709551615s", "0x10ns"})
+		EXPECT_EQ(set("quantum", bad), -EINVAL) << bad;
+	EXPECT_EQ(c.quantum_ps, 86400 * s);
+	EXPECT_EQ(set("quantum", "5"), -EINVAL);
+	EXPECT_TRUE(says("ps, ns, us, ms or s")) << err.msg;
+	EXPECT_EQ(set("quantum", "1.5ps"), -EINVAL);
+	EXPECT_TRUE(says("whole number of picoseconds")) << err.msg;
+}
+
+TEST_F(config, zero_times)
+{
+	for (const char *zero : {"0", "0ps", "0.000s"}) {
+		EXPECT_EQ(set("quantum", zero), -EINVAL) << zero;
+		EXPECT_TRUE(says("quantum must be longer than 0")) << err.msg;
+		EXPECT_EQ(set("fixed_exit", zero), -EINVAL) << zero;
+		EXPECT_TRUE(says("fixed_exit must be longer than 0")) << err.msg;
+	}
+	EXPECT_EQ(set("completion_timeout", "0"), 0) << err.msg;
+	EXPECT_EQ(c.completion_timeout_ps, 0u);
+	EXPECT_EQ(set("completion_timeout", "0us"), 0) << err.msg;
+	EXPECT_EQ(c.quantum_ps, ms);
+	EXPECT_EQ(c.fixed_exit_ps, us);
+}
+
+TEST(units, time_ends_below_never)
+{
+	uint64_t t = 7;
+	EXPECT_NE(kb_parse_time("18446744073709551615ps", &t), nullptr);
+	EXPECT_NE(kb_parse_time("18446744.073709551615s", &t), nullptr);
+	EXPECT_NE(kb_parse_time("18446745s", &t), nullptr);
+	EXPECT_EQ(t, 7u);
+	EXPECT_EQ(kb_parse_time("18446744.073709551614s", &t), nullptr);
+	EXPECT_EQ(t, UINT64_MAX - 1);
+}
+
+TEST_F(config, booleans)
+{
+	for (const char *yes : {"yes", "true", "1", "on", "YES", "True"}) {
+		c.reset_ends = false;
+		EXPECT_EQ(set("reset_ends", yes), 0) << yes;
+		EXPECT_TRUE(c.reset_ends) << yes;
+	}
+	for (const char *no : {"no", "false", "0", "off", "No"}) {
+		c.hugepages = true;
+		EXPECT_EQ(set("hugepages", no), 0) << no;
+		EXPECT_FALSE(c.hugepages) << no;
+	}
+	for (const char *bad : {"", "y", "2", "yes ", "maybe"})
+		EXPECT_EQ(set("assign_bars", bad), -EINVAL) << bad;
+	EXPECT_TRUE(says("yes or no")) << err.msg;
+	EXPECT_TRUE(c.assign_bars);
+}
+
+TEST_F(config, words)
+{
+	EXPECT_EQ(set("guest_format", "elf"), 0);
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_ELF);
+	EXPECT_EQ(set("guest_format", "flat"), 0);
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_FLAT);
+	EXPECT_EQ(set("guest_format", "reset"), 0);
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_RESET);
+	EXPECT_EQ(set("guest_format", "pe"), -EINVAL);
+	EXPECT_TRUE(says("auto elf flat reset")) << err.msg;
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_RESET);
+	EXPECT_EQ(set("guest_format", "auto"), 0);
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_AUTO);
+	EXPECT_EQ(set("clock", "fixed"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_FIXED);
+	EXPECT_EQ(set("clock", "wall"), -EINVAL);
+	EXPECT_TRUE(says("tsc fixed")) << err.msg;
+	EXPECT_EQ(set("clock", "tsc"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
+}
+
+TEST_F(config, time_scale)
+{
+	for (const char *good : {"0.5", "2e3", "1e6", "1E-3", "1000000"})
+		EXPECT_EQ(set("time_scale", good), 0) << good << err.msg;
+	EXPECT_EQ(c.time_scale, 1e6);
+	for (const char *bad : {"", "0", "-1", "nan", "inf", "1e400", "1e-400", "1000001", "1,5", "2x", "0x10", " 1", "e", "."})
+		EXPECT_EQ(set("time_scale", bad), -EINVAL) << bad;
+	EXPECT_EQ(c.time_scale, 1e6);
+}
+
+TEST_F(config, time_scale_ignores_the_locale)
+{
+	std::string old = setlocale(LC_NUMERIC, nullptr);
+	if (!setlocale(LC_NUMERIC, "de_DE.UTF-8") && !setlocale(LC_NUMERIC, "fr_FR.UTF-8"))
+		GTEST_SKIP() << "no locale with a decimal comma is installed (de_DE.UTF-8 or fr_FR.UTF-8)";
+	EXPECT_EQ(set("time_scale", "1.5"), 0) << err.msg;
+	EXPECT_EQ(c.time_scale, 1.5);
+	setlocale(LC_NUMERIC, old.c_str());
+}
+
+TEST_F(config, strings)
+{
+	EXPECT_EQ(set("guest", "/a b/c"), 0);
+	EXPECT_STREQ(c.guest, "/a b/c");
+	EXPECT_EQ(set("guest", c.guest), 0) << "its own value";
+	EXPECT_STREQ(c.guest, "/a b/c");
+	EXPECT_EQ(set("guest", ""), 0);
+	EXPECT_EQ(c.guest, nullptr);
+	EXPECT_EQ(set("cpu", "+avx,-x2apic"), 0);
+	EXPECT_STREQ(c.cpu, "+avx,-x2apic");
+	for (const char *good : {"null", "stdio", "pty", "memory", "file:/tmp/x", "unix:/tmp/y"}) {
+		EXPECT_EQ(set("serial", good), 0) << good;
+		EXPECT_STREQ(c.serial, good);
+		EXPECT_EQ(set("debugcon", good), 0) << good;
+	}
+	for (const char *bad : {"", "file:", "unix:", "tcp:1", "Null", "null "})
+		EXPECT_EQ(set("serial", bad), -EINVAL) << bad;
+	EXPECT_TRUE(says("null stdio file:PATH pty unix:PATH memory")) << err.msg;
+	EXPECT_STREQ(c.serial, "unix:/tmp/y");
+}
+
+TEST_F(config, start_date)
+{
+	for (const char *good : {"host", "2024-02-29T23:59:59", "2000-02-29T00:00:00", "1970-01-01T00:00:00"})
+		EXPECT_EQ(set("start_date", good), 0) << good << err.msg;
+	for (const char *bad : {"", "now", "2023-02-29T00:00:00", "2100-02-29T00:00:00", "2024-13-01T00:00:00",
+				"2024-00-01T00:00:00", "2024-04-31T00:00:00", "2024-01-00T00:00:00", "2024-01-01",
+				"2024-01-01T24:00:00", "2024-01-01T00:60:00", "2024-01-01T00:00:60", "1969-01-01T00:00:00",
+				"2024-01-01T00:00:00Z", "2024-01-01 00:00:00", "2024-1-1T0:0:0"})
+		EXPECT_EQ(set("start_date", bad), -EINVAL) << bad;
+	EXPECT_STREQ(c.start_date, "1970-01-01T00:00:00");
+	EXPECT_TRUE(says("YYYY-MM-DDTHH:MM:SS")) << err.msg;
+}
+
+TEST_F(config, unknown_keys_name_near_ones)
+{
+	EXPECT_EQ(set("quantim", "1ms"), -EINVAL);
+	EXPECT_TRUE(says("quantim")) << err.msg;
+	EXPECT_TRUE(says(" quantum")) << err.msg;
+	EXPECT_FALSE(says("serial")) << err.msg;
+	EXPECT_EQ(set("quantum_ps", "1ms"), -EINVAL);
+	EXPECT_TRUE(says(": quantum")) << err.msg;
+	EXPECT_EQ(set("timeout", "1ms"), -EINVAL);
+	EXPECT_TRUE(says("completion_timeout")) << err.msg;
+	EXPECT_EQ(set("zzzzzzzz", "1"), -EINVAL);
+	EXPECT_TRUE(says("ram") && says("reset_ends")) << "lists all: " << err.msg;
+	for (const char *odd : {"", "r", "RAM", "ram "})
+		EXPECT_EQ(set(odd, "1M"), -EINVAL) << odd;
+	std::string longest(100000, 'q');
+	EXPECT_EQ(set(longest.c_str(), longest.c_str()), -EINVAL);
+	EXPECT_EQ(set("ram", longest.c_str()), -EINVAL);
+	EXPECT_EQ(set(nullptr, "1"), -EINVAL);
+	EXPECT_EQ(set("ram", nullptr), -EINVAL);
+	EXPECT_EQ(kvmbox_config_set(&c, "ram", "?", nullptr), -EINVAL);
+}
+
+TEST_F(config, parse)
+{
+	EXPECT_EQ(parse("ram=128M  quantum=10us\n\tguest='/a b/c' serial=\"file:/it's\"\n# a comment = 'open\n"
+			"cpu=+a#b debugcon=file:/x\" \"y # trailing\nreset_ends=yes #"),
+		  0)
+		<< err.msg;
+	EXPECT_EQ(c.ram, 128ull << 20);
+	EXPECT_EQ(c.quantum_ps, 10 * us);
+	EXPECT_STREQ(c.guest, "/a b/c");
+	EXPECT_STREQ(c.serial, "file:/it's");
+	EXPECT_STREQ(c.cpu, "+a#b");
+	EXPECT_STREQ(c.debugcon, "file:/x y");
+	EXPECT_TRUE(c.reset_ends);
+	EXPECT_EQ(parse(""), 0);
+	EXPECT_EQ(parse(" \n\t # only this"), 0);
+	EXPECT_EQ(parse("guest='' cpu=a=b"), 0) << err.msg;
+	EXPECT_EQ(c.guest, nullptr);
+	EXPECT_STREQ(c.cpu, "a=b");
+	EXPECT_EQ(parse("'guest=/a b'"), 0) << err.msg;
+	EXPECT_STREQ(c.guest, "/a b");
+}
+
+TEST_F(config, parse_errors)
+{
+	EXPECT_EQ(parse("ram=32M guest='/a b"), -EINVAL);
+	EXPECT_TRUE(says("not closed") && says("guest='/a b")) << err.msg;
+	EXPECT_EQ(c.ram, 32ull << 20) << "keys before the bad one stay set";
+	EXPECT_EQ(c.guest, nullptr);
+	EXPECT_EQ(parse("guest=\"/a'"), -EINVAL);
+	EXPECT_EQ(parse("ram"), -EINVAL);
+	EXPECT_TRUE(says("key=value")) << err.msg;
+	EXPECT_EQ(parse("=1"), -EINVAL);
+	EXPECT_EQ(parse("ram = 64M"), -EINVAL);
+	EXPECT_EQ(parse("ram=1 reset_ends=yes"), -EINVAL);
+	EXPECT_FALSE(c.reset_ends) << "nothing behind the bad one is set";
+	EXPECT_EQ(parse("''"), -EINVAL);
+	EXPECT_EQ(parse(nullptr), -EINVAL);
+	EXPECT_EQ(c.ram, 32ull << 20);
+}
+
+TEST_F(config, parse_survives_noise)
+{
+	const std::vector<std::string> words = {"ram=", "quantum=", "guest=", "'", "\"", " ", "\n", "#", "=", "1.5us", "64M",
+						"serial=", "time_scale=", "0x", "9999999999999999999", "\xff", "a", "."};
+	std::mt19937 rng(1);
+	for (int i = 0; i < 100000; i++) {
+		std::string text;
+		for (unsigned n = rng() % 12; n; n--)
+			text += words[rng() % words.size()];
+		int rc = parse(text.c_str());
+		ASSERT_TRUE(rc == 0 || (rc == -EINVAL && err.msg[0])) << text;
+	}
+	EXPECT_EQ(kb_config_check(&c, &err), 0) << err.msg;
+}
+
+TEST_F(config, copy_is_deep)
+{
+	kvmbox_config d;
+	ASSERT_EQ(parse("guest=/g cpu=+x ram=2M"), 0);
+	ASSERT_EQ(kb_config_copy(&d, &c), 0);
+	EXPECT_STREQ(d.guest, "/g");
+	EXPECT_NE(d.guest, c.guest);
+	EXPECT_NE(d.serial, c.serial);
+	kvmbox_config_clear(&c);
+	EXPECT_EQ(c.guest, nullptr);
+	EXPECT_STREQ(d.cpu, "+x");
+	EXPECT_STREQ(d.serial, "stdio");
+	EXPECT_EQ(d.ram, 2u << 20);
+	EXPECT_EQ(kb_config_check(&d, &err), 0) << err.msg;
+	kvmbox_config_clear(&d);
+	kvmbox_config_clear(&d);
+	ASSERT_EQ(kb_config_copy(&d, &c), 0) << "NULL strings";
+	EXPECT_EQ(d.serial, nullptr);
+}
+
+TEST_F(config, check_of_a_struct_filled_by_hand)
+{
+	auto refused = [&](const char *field, auto change) {
+		kvmbox_config d;
+		ASSERT_EQ(kb_config_copy(&d, &c), 0);
+		char *strings[] = {d.serial, d.debugcon, d.start_date};
+		change(d);
+		EXPECT_EQ(kb_config_check(&d, &err), -EINVAL) << field;
+		EXPECT_TRUE(says(field)) << err.msg;
+		d.serial = strings[0], d.debugcon = strings[1], d.start_date = strings[2];
+		kvmbox_config_clear(&d);
+	};
+	refused("ram", [](auto &d) { d.ram = 0; });
+	refused("ram", [](auto &d) { d.ram = (64ull << 20) + 1; });
+	refused("ram", [](auto &d) { d.ram = UINT64_MAX & ~4095ull; });
+	refused("quantum", [](auto &d) { d.quantum_ps = 0; });
+	refused("quantum", [](auto &d) { d.quantum_ps = KVMBOX_TIME_NEVER; });
+	refused("fixed_exit", [](auto &d) { d.fixed_exit_ps = 0; });
+	refused("completion_timeout", [](auto &d) { d.completion_timeout_ps = KVMBOX_TIME_NEVER; });
+	refused("time_scale", [](auto &d) { d.time_scale = NAN; });
+	refused("time_scale", [](auto &d) { d.time_scale = INFINITY; });
+	refused("time_scale", [](auto &d) { d.time_scale = -0.0; });
+	refused("guest_format", [](auto &d) { memset(&d.guest_format, 0x7f, sizeof(d.guest_format)); });
+	refused("clock", [](auto &d) { memset(&d.clock, 2, sizeof(d.clock)); });
+	refused("serial", [](auto &d) { d.serial = nullptr; });
+	refused("debugcon", [](auto &d) { d.debugcon = nullptr; });
+	refused("start_date", [](auto &d) { d.start_date = nullptr; });
+}
+
+TEST_F(config, help_is_an_aligned_table_of_all_keys)
+{
+	char *text = nullptr;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	ASSERT_NE(f, nullptr);
+	kvmbox_config_help(f);
+	fclose(f);
+	std::string all(text, len);
+	free(text);
+	size_t lines = 0, column = all.find("meaning");
+	ASSERT_NE(column, std::string::npos);
+	for (size_t at = 0, end; (end = all.find('\n', at)) != std::string::npos; at = end + 1, lines++) {
+		std::string line = all.substr(at, end - at);
+		ASSERT_GT(line.size(), column) << line;
+		EXPECT_EQ(line[column - 1], ' ') << line;
+		EXPECT_NE(line[column], ' ') << line;
+		if (lines == 0)
+			continue;
+		std::string key = line.substr(0, line.find(' '));
+		EXPECT_EQ(set(key.c_str(), "\x01"), key == "guest" || key == "cpu" ? 0 : -EINVAL) << key;
+		EXPECT_FALSE(says("there is no key")) << err.msg;
+	}
+	EXPECT_EQ(lines, 19u);
+	EXPECT_NE(all.find("quantum "), std::string::npos);
+	EXPECT_NE(all.find("2000-01-01T00:00:00"), std::string::npos);
+}
+
+} // namespace

@@ -1,0 +1,102 @@
+/* Getting a vCPU out of the guest: see kick.h. */
+#include "vcpu/kick.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Should one signal come to nothing (a debugger or a sanitizer defers it), the next one follows soon. */
+#define BACKSTOP_NS 20000000l
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	struct kb_kick *k = info->si_value.sival_ptr;
+
+	(void)sig;
+	(void)context;
+	/* Only our own: the timer's, or one queued by kb_kick_now(). */
+	if (!k || (info->si_code != SI_TIMER && (info->si_code != SI_QUEUE || info->si_pid != getpid())))
+		return;
+	k->fired = 1;
+	__atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_RELAXED);
+}
+
+int kb_kick_init(struct kb_kick *k, struct kvm_run *run, uint64_t tsc_hz, struct kvmbox_error *err)
+{
+	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART };
+
+	*k = (struct kb_kick){ .run = run, .tsc_hz = tsc_hz, .armed_tsc = UINT64_MAX };
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(kb_kick_signal(), &sa, NULL))
+		return kb_fail(err, errno, "cannot handle signal %d, which ends the guest's slices: %s",
+			       kb_kick_signal(), strerror(errno));
+	return 0;
+}
+
+void kb_kick_destroy(struct kb_kick *k)
+{
+	if (k->has_timer)
+		timer_delete(k->timer);
+	k->has_timer = false;
+}
+
+int kb_kick_bind(struct kb_kick *k, struct kvmbox_error *err)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = kb_kick_signal() };
+	sigset_t set;
+
+	if (k->has_timer && pthread_equal(k->thread, pthread_self()))
+		return 0;
+	kb_kick_destroy(k);
+	ev.sigev_value.sival_ptr = k;
+	ev.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+	if (timer_create(CLOCK_MONOTONIC, &ev, &k->timer))
+		return kb_fail(err, errno, "cannot create the timer that ends the guest's slices: %s", strerror(errno));
+	k->has_timer = true;
+	k->thread = pthread_self();
+	k->armed_tsc = UINT64_MAX;
+	sigemptyset(&set);
+	sigaddset(&set, kb_kick_signal());
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	return 0;
+}
+
+static void set_timer(struct kb_kick *k, uint64_t ns, long interval_ns)
+{
+	struct itimerspec its = {
+		.it_interval = { 0, interval_ns },
+		.it_value = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) },
+	};
+
+	timer_settime(k->timer, 0, &its, NULL);
+}
+
+void kb_kick_within(struct kb_kick *k, uint64_t now_tsc, uint64_t ticks)
+{
+	uint64_t at, ns;
+
+	if (__builtin_add_overflow(now_tsc, ticks, &at))
+		at = UINT64_MAX - 1;
+	if (k->armed_tsc <= at)
+		return;
+	ns = (uint64_t)((unsigned __int128)ticks * 1000000000u / k->tsc_hz);
+	set_timer(k, ns ? ns : 1, BACKSTOP_NS);
+	k->armed_tsc = at;
+}
+
+void kb_kick_disarm(struct kb_kick *k)
+{
+	if (k->has_timer && k->armed_tsc != UINT64_MAX)
+		set_timer(k, 0, 0);
+	k->armed_tsc = UINT64_MAX;
+}
+
+void kb_kick_now(struct kb_kick *k)
+{
+	union sigval value = { .sival_ptr = k };
+
+	__atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_RELAXED);
+	if (k->has_timer && !pthread_equal(k->thread, pthread_self()))
+		pthread_sigqueue(k->thread, kb_kick_signal(), value);
+}

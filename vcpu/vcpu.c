@@ -1,0 +1,285 @@
+/* A vCPU: creation and start states. See vcpu.h. */
+#include "vcpu/vcpu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vcpu/x86.h"
+
+/* Below this a stay is all entry and exit, whatever the host (see kvm-hosts, "Kicking a vCPU"). */
+#define DEFAULT_FLOOR_NS 20000u
+
+static int vcpu_ioctl(struct kb_vcpu *v, unsigned long request, void *arg, struct kvmbox_error *err)
+{
+	int rc = kb_kvm_ioctl(v->vm->api, v->fd, request, arg);
+
+	if (rc < 0)
+		return kb_fail(err, -rc, "%s failed on vCPU %u: %s", kb_kvm_request_name(request), v->id, strerror(-rc));
+	return 0;
+}
+
+static uint64_t tsc_hz(struct kb_vcpu *v)
+{
+	int khz = kb_kvm_ioctl(v->vm->api, v->fd, KVM_GET_TSC_KHZ, NULL);
+
+	return khz > 0 ? (uint64_t)khz * 1000u : 0;
+}
+
+/* No KVM_GET_TSC_KHZ: measure the host's TSC against its clock. */
+static uint64_t measure_tsc_hz(void)
+{
+	struct timespec a, b, pause = { 0, 10000000 };
+	uint64_t t0, t1;
+	double ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	t0 = kb_tsc();
+	nanosleep(&pause, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	t1 = kb_tsc();
+	ns = (double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec);
+	return (uint64_t)((double)(t1 - t0) * 1e9 / ns);
+}
+
+/* The guest's XCR0 with everything its CPUID offers (SDM vol. 1, "Enumeration of CPU support for XSAVE"). */
+static uint64_t supported_xcr0(const struct kb_cpuid *cpuid)
+{
+	uint64_t xcr0 = 0;
+	bool xsave = false;
+	uint32_t i;
+
+	for (i = 0; i < cpuid->head.nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+
+		if (e->function == 1)
+			xsave = e->ecx & X86_CPUID1_ECX_XSAVE;
+		else if (e->function == 0xd && e->index == 0)
+			xcr0 = (uint64_t)e->edx << 32 | e->eax;
+	}
+	return xsave ? xcr0 : 0;
+}
+
+static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err)
+{
+	const struct kb_kvm_api *api = v->vm->api;
+	int rc;
+
+	v->fd = kb_kvm_ioctl(api, v->vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)v->id);
+	if (v->fd < 0)
+		return kb_fail(err, -v->fd, "KVM_CREATE_VCPU failed for vCPU %u: %s", v->id, strerror(-v->fd));
+	v->run = api->mmap(NULL, v->vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->run == MAP_FAILED) {
+		v->run = NULL;
+		return kb_fail(err, errno, "cannot map vCPU %u's kvm_run: %s", v->id, strerror(errno));
+	}
+	rc = vcpu_ioctl(v, KVM_SET_CPUID2, (void *)(uintptr_t)&cpuid->head, err);
+	if (rc)
+		return rc;
+	v->xcr0 = supported_xcr0(cpuid);
+	v->sync_regs = kb_kvm_check(api, v->vm->fd, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS;
+	if (v->sync_regs)
+		v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	v->tsc_hz = tsc_hz(v);
+	if (!v->tsc_hz)
+		v->tsc_hz = measure_tsc_hz();
+	return kb_kick_init(&v->kick, v->run, v->tsc_hz, err);
+}
+
+int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const struct kb_cpuid *cpuid,
+		   const struct kb_vcpu_client *client, struct kvmbox_error *err)
+{
+	struct kb_vcpu *v = calloc(1, sizeof(*v));
+	uint64_t no_cost[2] = { 0, 0 };
+	int rc;
+
+	*out = NULL;
+	if (!v)
+		return kb_fail(err, ENOMEM, "out of memory creating vCPU %u", id);
+	v->vm = vm;
+	v->id = id;
+	v->client = *client;
+	v->fd = -1;
+	rc = setup(v, cpuid, err);
+	if (!rc)
+		rc = kb_vcpu_start_reset(v, err);
+	if (rc) {
+		kb_vcpu_destroy(v);
+		return rc;
+	}
+	kb_clock_init_tsc(&v->clock, v->tsc_hz, 1.0, no_cost);
+	kb_vcpu_set_floor(v, DEFAULT_FLOOR_NS);
+	*out = v;
+	return 0;
+}
+
+void kb_vcpu_destroy(struct kb_vcpu *v)
+{
+	if (!v)
+		return;
+	kb_kick_destroy(&v->kick);
+	if (v->run)
+		v->vm->api->munmap(v->run, v->vm->run_size);
+	if (v->fd >= 0)
+		v->vm->api->close(v->fd);
+	free(v);
+}
+
+void kb_vcpu_set_floor(struct kb_vcpu *v, uint64_t ns)
+{
+	if (ns < DEFAULT_FLOOR_NS)
+		ns = DEFAULT_FLOOR_NS;
+	v->floor_ticks = v->min_ticks = ns * (v->tsc_hz / 1000000u) / 1000u;
+}
+
+static struct kvm_segment segment(uint16_t selector, uint64_t base, uint32_t limit, uint8_t type, bool system)
+{
+	return (struct kvm_segment){
+		.selector = selector, .base = base, .limit = limit, .type = type, .present = 1, .s = !system,
+	};
+}
+
+static void set_data(struct kvm_sregs *s, struct kvm_segment data)
+{
+	s->ds = s->es = s->fs = s->gs = s->ss = data;
+}
+
+/* x87 and SSE as after FNINIT; xcr0 decides what XSAVE and AVX code may use. */
+static int reset_fpu(struct kb_vcpu *v, uint64_t xcr0, struct kvmbox_error *err)
+{
+	struct kvm_fpu fpu = { .fcw = X86_FCW_INIT, .mxcsr = X86_MXCSR_INIT };
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs[0] = { .xcr = 0, .value = xcr0 } };
+	int rc = vcpu_ioctl(v, KVM_SET_FPU, &fpu, err);
+
+	if (!rc && v->xcr0)
+		rc = vcpu_ioctl(v, KVM_SET_XCRS, &xcrs, err);
+	return rc;
+}
+
+static int start(struct kb_vcpu *v, struct kvm_sregs *s, struct kvm_regs *r, struct kvmbox_error *err)
+{
+	struct kvm_vcpu_events events = { 0 };
+	struct kvm_debugregs debug = { .dr6 = X86_DR6_RESET, .dr7 = X86_DR7_RESET };
+	int rc;
+
+	r->rflags = X86_EFLAGS_FIXED;
+	rc = vcpu_ioctl(v, KVM_SET_SREGS, s, err);
+	if (!rc)
+		rc = vcpu_ioctl(v, KVM_SET_REGS, r, err);
+	if (!rc)
+		rc = vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, &events, err);
+	if (!rc)
+		rc = vcpu_ioctl(v, KVM_SET_DEBUGREGS, &debug, err);
+	if (rc)
+		return rc;
+	rc = reset_fpu(v, s->cr4 & X86_CR4_OSXSAVE ? v->xcr0 : X86_XCR0_X87, err);
+	if (rc)
+		return rc;
+	v->run->kvm_dirty_regs = 0;
+	v->run->if_flag = 0;
+	v->run->ready_for_interrupt_injection = 0;
+	v->state = KB_VCPU_READY;
+	v->nmi = false;
+	v->cr8 = 0;
+	v->apic_base = s->apic_base;
+	return 0;
+}
+
+/* What every start state shares: no LDT, a valid TR (VMX insists), empty IDT. */
+static void common(struct kvm_sregs *s)
+{
+	uint64_t apic_base = s->apic_base;
+
+	memset(s, 0, sizeof(*s));
+	s->apic_base = apic_base ? apic_base : X86_APIC_BASE_RESET;
+	s->tr = segment(0, 0, 0xffff, X86_TYPE_TSS32_BUSY, true);
+	s->ldt = segment(0, 0, 0xffff, X86_TYPE_LDT, true);
+}
+
+/* SDM vol. 3 "Processor state after reset". */
+int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	struct kvm_regs r = { .rip = 0xfff0, .rdx = 0x600 };
+	struct kvm_sregs s = { 0 };
+
+	common(&s);
+	s.cs = segment(0xf000, 0xffff0000, 0xffff, X86_TYPE_CODE, false);
+	set_data(&s, segment(0, 0, 0xffff, X86_TYPE_DATA, false));
+	s.gdt.limit = s.idt.limit = 0xffff;
+	s.cr0 = X86_CR0_ET | X86_CR0_NW | X86_CR0_CD;
+	return start(v, &s, &r, err);
+}
+
+static struct kvm_segment flat(uint16_t selector, uint8_t type, bool db, bool l)
+{
+	struct kvm_segment seg = segment(selector, 0, 0xffffffff, type, false);
+
+	seg.g = 1;
+	seg.db = db;
+	seg.l = l;
+	return seg;
+}
+
+#define GDT_CODE 0x10
+#define GDT_DATA 0x18
+#define GDT_LIMIT 0x1f
+
+int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uint64_t gdt, struct kvmbox_error *err)
+{
+	struct kvm_regs r = { .rip = eip, .rsp = esp };
+	struct kvm_sregs s = { 0 };
+
+	common(&s);
+	s.cs = flat(GDT_CODE, X86_TYPE_CODE, true, false);
+	set_data(&s, flat(GDT_DATA, X86_TYPE_DATA, true, false));
+	s.gdt.base = gdt;
+	s.gdt.limit = GDT_LIMIT;
+	s.cr0 = X86_CR0_PE | X86_CR0_ET | X86_CR0_NE | X86_CR0_MP;
+	return start(v, &s, &r, err);
+}
+
+int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t gdt, uint64_t cr3,
+			 struct kvmbox_error *err)
+{
+	struct kvm_regs r = { .rip = rip, .rsp = rsp };
+	struct kvm_sregs s = { 0 };
+
+	common(&s);
+	s.tr.type = X86_TYPE_TSS64_BUSY;
+	s.cs = flat(GDT_CODE, X86_TYPE_CODE, false, true);
+	set_data(&s, flat(GDT_DATA, X86_TYPE_DATA, true, false));
+	s.gdt.base = gdt;
+	s.gdt.limit = GDT_LIMIT;
+	s.cr0 = X86_CR0_PG | X86_CR0_WP | X86_CR0_NE | X86_CR0_ET | X86_CR0_MP | X86_CR0_PE;
+	s.cr3 = cr3;
+	s.cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
+	if (v->xcr0)
+		s.cr4 |= X86_CR4_OSXSAVE;
+	s.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
+	return start(v, &s, &r, err);
+}
+
+void kb_vcpu_intr(void *vcpu, int pin, bool level)
+{
+	struct kb_vcpu *v = vcpu;
+
+	(void)pin;
+	v->intr = level;
+}
+
+void kb_vcpu_nmi(struct kb_vcpu *v)
+{
+	v->nmi = true;
+}
+
+void kb_vcpu_end(struct kb_vcpu *v)
+{
+	v->end_requested = true;
+}
+
+void kb_vcpu_stop(struct kb_vcpu *v)
+{
+	__atomic_store_n(&v->stop, true, __ATOMIC_SEQ_CST);
+	kb_kick_now(&v->kick);
+}

@@ -1,0 +1,109 @@
+/*
+ * A vCPU and its run loop.
+ *
+ * States: READY -> (KVM_RUN) -> READY | IO_PENDING | HALTED | ENDED.
+ * IO_PENDING: the last exit was an access whose instruction KVM completes at the next
+ * entry; registers must not be touched until then. HALTED: HLT, waits for
+ * an interrupt or NMI. ENDED: kb_vcpu_run() has returned or will.
+ *
+ * The client (the platform) owns everything a vCPU does not know: devices,
+ * timers, the simulator. Everything runs on the thread that calls
+ * kb_vcpu_run(), except kb_vcpu_stop().
+ */
+#ifndef KB_VCPU_H
+#define KB_VCPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vcpu/clock.h"
+#include "vcpu/cpuid.h"
+#include "vcpu/kick.h"
+#include "vcpu/vm.h"
+
+struct kb_vcpu_client {
+	/* Guest time is now clock.now_ps: fire what is due. Before every entry and every access. */
+	void (*advance)(void *opaque);
+	/* Guest time at which the guest must be left; at or before now: it must yield first. */
+	uint64_t (*deadline)(void *opaque);
+	/* Yields until the simulator has caught up with the guest. Non-zero ends the run: KB_END_STOPPED, or an error in err. */
+	int (*yield)(void *opaque, struct kvmbox_error *err);
+	/* The vCPU is halted: sleeps until something may wake it, moves the clock. Result as yield. */
+	int (*idle)(void *opaque, struct kvmbox_error *err);
+	/* Interrupt acknowledge: the vector to take. Only called while intr is set. */
+	int (*ack)(void *opaque);
+	/* CR8 as the guest last wrote it / the value it is to read; APIC base MSR. May be NULL. */
+	void (*set_cr8)(void *opaque, uint8_t cr8);
+	uint8_t (*get_cr8)(void *opaque);
+	void (*set_apic_base)(void *opaque, uint64_t base);
+	void *opaque;
+};
+
+enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_ENDED };
+
+enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
+
+struct kb_vcpu_stats {
+	uint64_t guest_ticks; /* host TSC inside KVM_RUN */
+	uint64_t entries;
+	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
+	uint64_t interrupts, nmis;
+};
+
+struct kb_vcpu {
+	struct kb_vm *vm;
+	struct kb_vcpu_client client;
+	unsigned id;
+	int fd;
+	struct kvm_run *run;
+	bool sync_regs;          /* registers come with each exit */
+	enum kb_vcpu_state state;
+	enum kb_end end;
+	bool intr;               /* INTR pin */
+	bool nmi;                /* NMI latched */
+	bool end_requested;      /* by a device, on this thread */
+	bool stop;               /* by kb_vcpu_stop(), any thread (atomic) */
+	struct kb_clock clock;
+	struct kb_kick kick;
+	uint64_t tsc_hz;
+	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
+	uint64_t min_ticks;      /* shortest stay that gets anything done; grows until it does */
+	uint64_t floor_ticks;    /* where min_ticks starts */
+	struct kvm_regs kicked_regs; /* at the last kick, to see progress */
+	bool kicked;
+	unsigned again;          /* KVM_RUN's EAGAIN in a row */
+	uint64_t apic_base;
+	uint8_t cr8;             /* what KVM holds */
+	struct kb_vcpu_stats stats;
+};
+
+/* cpuid is copied into KVM. The vCPU starts in the CPU's reset state. *out NULL on failure. */
+int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const struct kb_cpuid *cpuid,
+		   const struct kb_vcpu_client *client, struct kvmbox_error *err);
+void kb_vcpu_destroy(struct kb_vcpu *v);
+/* Shortest stay in the guest in ns, from the host's measured kick latency. */
+void kb_vcpu_set_floor(struct kb_vcpu *v, uint64_t ns);
+
+/* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
+int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);
+int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uint64_t gdt, struct kvmbox_error *err);
+int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t gdt, uint64_t cr3,
+			 struct kvmbox_error *err);
+
+/*
+ * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED and KB_END_REQUESTED can be
+ * continued. SHUTDOWN and ERROR fill err with a report. The vCPU is left consistent: no access is half done.
+ */
+enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err);
+/* Any thread, async-signal-safe. */
+void kb_vcpu_stop(struct kb_vcpu *v);
+/* This thread, from a device: end the run after the access under way. */
+void kb_vcpu_end(struct kb_vcpu *v);
+/* For struct kb_line: the INTR pin. */
+void kb_vcpu_intr(void *vcpu, int pin, bool level);
+void kb_vcpu_nmi(struct kb_vcpu *v);
+
+/* Writes where the guest is into buf: RIP, mode, CPL, control registers, bytes at RIP. */
+void kb_vcpu_where(struct kb_vcpu *v, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * Architectural constants (Intel SDM vol. 3, "Control registers", "System descriptor types").
+ */
+#ifndef KB_X86_H
+#define KB_X86_H
+
+#define X86_CR0_PE 0x1u
+#define X86_CR0_MP 0x2u
+#define X86_CR0_ET 0x10u
+#define X86_CR0_NE 0x20u
+#define X86_CR0_WP 0x10000u
+#define X86_CR0_NW 0x20000000u
+#define X86_CR0_CD 0x40000000u
+#define X86_CR0_PG 0x80000000u
+
+#define X86_CR4_PAE 0x20u
+#define X86_CR4_OSFXSR 0x200u
+#define X86_CR4_OSXMMEXCPT 0x400u
+
+#define X86_CR4_OSXSAVE 0x40000u
+
+#define X86_XCR0_X87 0x1u
+#define X86_FCW_INIT 0x37fu
+#define X86_MXCSR_INIT 0x1f80u
+#define X86_CPUID1_ECX_XSAVE 0x4000000u
+
+#define X86_EFER_SCE 0x1u
+#define X86_EFER_LME 0x100u
+#define X86_EFER_LMA 0x400u
+#define X86_EFER_NXE 0x800u
+
+#define X86_EFLAGS_FIXED 0x2u
+#define X86_EFLAGS_VM 0x20000u
+
+#define X86_DR6_RESET 0xffff0ff0u
+#define X86_DR7_RESET 0x400u
+
+/* Segment types, accessed/busy bits set as VMX wants them. */
+#define X86_TYPE_DATA 3u
+#define X86_TYPE_CODE 11u
+#define X86_TYPE_LDT 2u
+#define X86_TYPE_TSS32_BUSY 11u
+#define X86_TYPE_TSS64_BUSY 11u
+
+/* IA32_APIC_BASE: at 0xFEE00000, enabled, bootstrap processor. */
+#define X86_APIC_BASE_RESET 0xfee00900u
+
+#endif

@@ -1,1 +1,2 @@
 # examples/: programs a user would write, and their guests.
+include $(srcdir)/examples/guest/local.mk

@@ -11,3 +11,4 @@ TEST_LIBS = libkbplatforms.la libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBEL
 include $(srcdir)/tests/unit/local.mk
 include $(srcdir)/tests/kvm/local.mk
 endif
+include $(srcdir)/tests/guest/local.mk

@@ -1,0 +1,98 @@
+/*
+ * Local APIC timer (SDM volume 3, 10.5.4): its rate against simulated time, periodic, one-shot, masked. Interrupts go
+ * straight to the CPU, without the 8259s.
+ */
+#include "check.h"
+
+#define VECTOR 0x60
+#define TICKS 20
+enum { LVT_MASKED = 0x10000, LVT_PERIODIC = 0x20000, DIVIDE_1 = 0xb, DIVIDE_16 = 0x3 };
+
+static volatile int ticks, enough;
+static volatile int target;
+
+static void tick(int vector)
+{
+	(void)vector;
+	if (++ticks == target)
+		enough = 1;
+	lapic_eoi();
+}
+
+static void sleep_ticks(int n)
+{
+	ticks = 0;
+	enough = 0;
+	target = n;
+	wait_until(&enough);
+}
+
+/* Timer counts per millisecond, from a masked run of the counter. */
+static uint32_t calibrate(void)
+{
+	uint64_t t1, t2;
+	uint32_t c1, c2;
+
+	lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR);
+	lapic_write(LAPIC_TIMER_INITIAL, 0xffffffff);
+	t1 = time_ns();
+	c1 = lapic_read(LAPIC_TIMER_CURRENT);
+	spin_ns(4 * MS);
+	t2 = time_ns();
+	c2 = lapic_read(LAPIC_TIMER_CURRENT);
+	CHECK(1, c2 < c1);
+	return (uint32_t)((c1 - c2) * MS / (t2 - t1));
+}
+
+int main(void)
+{
+	uint64_t start, elapsed;
+	uint32_t per_ms, slow;
+
+	lapic_init();
+	CHECK(2, lapic_read(LAPIC_SVR) & 0x100);
+	irq_handler(VECTOR, tick);
+
+	lapic_write(LAPIC_TIMER_DIVIDE, DIVIDE_16);
+	slow = calibrate();
+	lapic_write(LAPIC_TIMER_DIVIDE, DIVIDE_1);
+	per_ms = calibrate();
+	printf("lapic timer %u kHz\n", per_ms);
+	CHECK(3, per_ms > slow * 8 && per_ms < slow * 32);
+
+	lapic_write(LAPIC_LVT_TIMER, LVT_PERIODIC | VECTOR);
+	start = time_ns();
+	lapic_write(LAPIC_TIMER_INITIAL, per_ms);
+	sleep_ticks(TICKS);
+	elapsed = time_ns() - start;
+	printf("%d ticks of 1 ms took %lu ns\n", TICKS, elapsed);
+	CHECK(4, elapsed > TICKS * MS * 9 / 10);
+	CHECK(5, elapsed < TICKS * MS * 11 / 10 + SLACK);
+
+	/* One shot: fires once and stays at 0. */
+	lapic_write(LAPIC_LVT_TIMER, VECTOR);
+	start = time_ns();
+	lapic_write(LAPIC_TIMER_INITIAL, 5 * per_ms);
+	sleep_ticks(1);
+	elapsed = time_ns() - start;
+	CHECK(6, elapsed > 5 * MS * 9 / 10 && elapsed < 5 * MS + SLACK);
+	CHECK(7, lapic_read(LAPIC_TIMER_CURRENT) == 0);
+	irq_enable();
+	spin_ns(10 * MS);
+	irq_disable();
+	CHECK(8, ticks == 1);
+
+	/* Masked, or stopped by an initial count of 0: nothing. */
+	lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR);
+	lapic_write(LAPIC_TIMER_INITIAL, per_ms);
+	irq_enable();
+	spin_ns(2 * MS);
+	lapic_write(LAPIC_LVT_TIMER, VECTOR);
+	lapic_write(LAPIC_TIMER_INITIAL, 100 * per_ms);
+	lapic_write(LAPIC_TIMER_INITIAL, 0);
+	spin_ns(2 * MS);
+	irq_disable();
+	CHECK(9, ticks == 1);
+	CHECK(10, lapic_read(LAPIC_TIMER_CURRENT) == 0);
+	return 0;
+}

@@ -9,4 +9,7 @@ TEST_CPPFLAGS = $(AM_CPPFLAGS) $(GTEST_CFLAGS)
 TEST_LIBS = libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBELF_LIBS) -lpthread
 
 include $(srcdir)/tests/unit/local.mk
+if HAVE_SYSTEMC
+include $(srcdir)/tests/platform/local.mk
+endif
 endif

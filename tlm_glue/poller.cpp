@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <system_error>
 
 namespace kvmbox {
@@ -96,7 +97,7 @@ void poller::run()
 		}
 		m_ready();
 		/* Input the guest does not take stays ready: do not spin on it. */
-		poll(p.data(), 1, 1);
+		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	}
 }
 

@@ -204,7 +204,8 @@ void box::keep_exception()
 {
 	if (!m_exception)
 		m_exception = std::current_exception();
-	if (m_running)
+	/* In an up-call of another process it is that process's business, and rethrow() comes at once. */
+	if (m_running && sc_core::sc_get_current_process_handle() == m_thread)
 		kvmbox_stop(m_c);
 }
 

@@ -65,3 +65,39 @@ tests_platform_transport_SOURCES = tests/platform/transport_test.cpp
 tests_platform_transport_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_transport_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_LDADD = $(GLUE_LIBS)
+
+# Guests against SystemC devices, on KVM: hostile ones...
+HOSTILE_TESTS = tests/platform/hostile_tame tests/platform/hostile_wild
+check_PROGRAMS += $(HOSTILE_TESTS)
+TESTS += $(HOSTILE_TESTS)
+HOSTILE_SRC = tests/platform/hostile_test.cpp tests/platform/platform_test.h tests/guest/hostile_pci.h \
+	examples/dma_accel/accel.cpp examples/dma_accel/accel.h examples/dma_accel/accel_regs.h
+HOSTILE_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
+HOSTILE_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+
+tests_platform_hostile_tame_SOURCES = $(HOSTILE_SRC)
+tests_platform_hostile_tame_CPPFLAGS = $(HOSTILE_CPPFLAGS) -DTEST_WILD=0
+tests_platform_hostile_tame_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_hostile_tame_LDADD = $(HOSTILE_LIBS)
+
+tests_platform_hostile_wild_SOURCES = $(HOSTILE_SRC)
+tests_platform_hostile_wild_CPPFLAGS = $(HOSTILE_CPPFLAGS) -DTEST_WILD=1
+tests_platform_hostile_wild_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_hostile_wild_LDADD = $(HOSTILE_LIBS)
+
+# ...and ones that follow a script.
+SCRIPTED = tests/platform/agreement_fixed tests/platform/agreement_tsc
+check_PROGRAMS += $(SCRIPTED)
+TESTS += $(SCRIPTED)
+SCRIPT_H = tests/platform/script.h tests/platform/platform_test.h tests/guest/script.h
+SCRIPT_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DSCRIPT_GUEST='"$(abs_builddir)/tests/guest/script.elf"'
+
+tests_platform_agreement_fixed_SOURCES = tests/platform/agreement_test.cpp $(SCRIPT_H)
+tests_platform_agreement_fixed_CPPFLAGS = $(SCRIPT_CPPFLAGS) -DTEST_FIXED=1
+tests_platform_agreement_fixed_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_agreement_fixed_LDADD = $(HOSTILE_LIBS)
+
+tests_platform_agreement_tsc_SOURCES = tests/platform/agreement_test.cpp $(SCRIPT_H)
+tests_platform_agreement_tsc_CPPFLAGS = $(SCRIPT_CPPFLAGS) -DTEST_FIXED=0
+tests_platform_agreement_tsc_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_agreement_tsc_LDADD = $(HOSTILE_LIBS)

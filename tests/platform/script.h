@@ -1,0 +1,81 @@
+// A box whose guest works off a script (tests/guest/script.h), for tests that look at what targets and guest saw.
+#ifndef TESTS_PLATFORM_SCRIPT_H
+#define TESTS_PLATFORM_SCRIPT_H
+
+#include "platform_test.h"
+
+#include <kvmbox/probe.h>
+#include <tlm_utils/simple_initiator_socket.h>
+
+#include "tests/guest/script.h"
+
+class scripted_box : public sc_core::sc_module {
+public:
+	scripted_box(sc_core::sc_module_name nm, const std::string &options)
+		: sc_module(nm), pc("pc", configuration(options)), m_chipset("chipset")
+	{
+		m_chipset.bind(pc.dma<128>());
+	}
+
+	// Steps, in order. Each returns its number.
+	size_t read(unsigned slot, uint64_t offset, unsigned width, unsigned bar = 0)
+	{
+		return add({ SCRIPT_READ, slot, bar, width, offset, 0, 0, 0 });
+	}
+	size_t write(unsigned slot, uint64_t offset, unsigned width, uint64_t value, unsigned bar = 0)
+	{
+		return add({ SCRIPT_WRITE, slot, bar, width, offset, value, 0, 0 });
+	}
+	size_t add(const script_step &s)
+	{
+		m_steps.push_back(s);
+		return m_steps.size() - 1;
+	}
+
+	// Hands the script over, runs the simulation to its end, and takes the results.
+	void run()
+	{
+		std::vector<script_step> all = m_steps;
+
+		all.push_back({});
+		ASSERT_LE(all.size(), SCRIPT_MAX);
+		ASSERT_TRUE(debug(tlm::TLM_WRITE_COMMAND, SCRIPT_ADDR, all.data(), all.size() * sizeof(all[0])));
+		sc_core::sc_start();
+		ASSERT_EQ(pc.end(), KVMBOX_END_EXIT);
+		ASSERT_EQ(pc.exit_status(), 0) << pc.serial_output();
+		ASSERT_TRUE(debug(tlm::TLM_READ_COMMAND, SCRIPT_ADDR, m_steps.data(), m_steps.size() * sizeof(all[0])));
+	}
+	const script_step &operator[](size_t i) const { return m_steps[i]; }
+
+	bool debug(tlm::tlm_command command, uint64_t addr, void *data, size_t len)
+	{
+		tlm::tlm_generic_payload gp;
+
+		gp.set_command(command);
+		gp.set_address(addr);
+		gp.set_data_ptr(static_cast<unsigned char *>(data));
+		gp.set_data_length(unsigned(len));
+		return m_chipset->transport_dbg(gp) == len;
+	}
+
+	kvmbox::box pc;
+
+private:
+	static kvmbox::config configuration(const std::string &options)
+	{
+		return kvmbox::config("guest=" SCRIPT_GUEST " ram=32M serial=memory debugcon=null " + options);
+	}
+
+	std::vector<script_step> m_steps;
+	tlm_utils::simple_initiator_socket<scripted_box, 128> m_chipset;
+};
+
+// Why there is no box on this host; empty if there is one.
+inline std::string unusable_host()
+{
+	kvmbox_probe_result host{};
+
+	return kvmbox_probe(&host) < 0 ? host.why_not.msg : "";
+}
+
+#endif

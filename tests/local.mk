@@ -9,5 +9,6 @@ TEST_CPPFLAGS = $(AM_CPPFLAGS) $(GTEST_CFLAGS)
 TEST_LIBS = libkbplatforms.la libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBELF_LIBS) -lpthread
 
 include $(srcdir)/tests/unit/local.mk
+include $(srcdir)/tests/kvm/local.mk
 endif
 include $(srcdir)/tests/guest/local.mk

@@ -1,15 +1,24 @@
 /*
  * The guest's CPUID table: what KVM supports, edited by feature names.
+ *
+ * On kvm_pvm hosts the table is not the last word: KVM_SET_CPUID2 silently ORs the host's features (SSSE3 to
+ * AVX-512, POPCNT, XSAVE, SMAP...) back in, KVM_GET_SUPPORTED_CPUID does not even show them, and CPUID in
+ * guest user mode is the host's own.
  */
 #ifndef KB_CPUID_H
 #define KB_CPUID_H
+
+#include <stdint.h>
 
 #include "vcpu/kvm.h"
 
 #define KB_CPUID_MAX 256
 
+/* Laid out as struct kvm_cpuid2, for the ioctls. */
 struct kb_cpuid {
-	struct kvm_cpuid2 head;
+	struct {
+		uint32_t nent, padding;
+	} head;
 	struct kvm_cpuid_entry2 entries[KB_CPUID_MAX];
 };
 
@@ -17,15 +26,20 @@ struct kb_cpuid {
 int kb_cpuid_supported(struct kb_cpuid *table, const struct kb_kvm_api *api, int kvm_fd, struct kvmbox_error *err);
 
 /*
- * Applies "+name,-name,..." (blanks allowed, no sign means +; NULL or "" nothing). Names as in Linux's /proc/cpuinfo.
- * -EINVAL: unknown name (the message names near ones), or an added feature that the table of the host does not support.
+ * Applies "+name,-name,..." (blanks allowed, no sign means +; NULL or "" nothing). Names as in Linux's /proc/cpuinfo,
+ * and some usual other spellings. The last mention of a name counts; + brings back what - took away. XSAVE
+ * components go with their feature. On failure the table is unchanged. Apply before kb_cpuid_fit().
+ * -EINVAL: unknown name (the message names near ones), or an added feature that the table of the host does not
+ * support or the box cannot offer.
  */
 int kb_cpuid_edit(struct kb_cpuid *table, const char *edits, struct kvmbox_error *err);
 
 /*
  * Makes the table fit the box: APIC id and vCPU count of vcpu_id/vcpu_count in leaves 1, 4, 0xb, 0x1f, 0x8000001e;
  * max leaves consistent, vendor kept, brand string present and NUL-padded; features the box cannot keep (MONITOR,
- * TSC-deadline, x2APIC until there is one, KVM paravirtual leaves of the kernel's own clock and irqchip) cleared; hypervisor bit and leaf 0x40000000 kept sane.
+ * TSC-deadline, x2APIC until there is one, PMU, nested guests, KVM paravirtual features of the kernel's own clock and
+ * irqchip) cleared; hypervisor bit and leaf 0x40000000 kept sane: signature KVMKVMKVM and, of the features in 0x40000001, only
+ * NOP_IO_DELAY, to which the box adds what it serves itself. Neither when the edits took "hypervisor" away. May be repeated.
  */
 void kb_cpuid_fit(struct kb_cpuid *table, unsigned vcpu_id, unsigned vcpu_count);
 

@@ -11,3 +11,17 @@ libkbvcpu_la_SOURCES = \
 	vcpu/cpuid.h vcpu/kvm.c vcpu/kvm.h \
 	vcpu/log.c vcpu/log.h
 kvmboxinclude_HEADERS += vcpu/include/kvmbox/error.h vcpu/include/kvmbox/probe.h
+	vcpu/cpuid.c vcpu/cpuid.h \
+	vcpu/cpuid_names.c vcpu/cpuid_names.h \
+	vcpu/kick.h \
+	vcpu/kvm.c vcpu/kvm.h \
+	vcpu/log.c vcpu/log.h \
+	vcpu/probe.c vcpu/probe.h \
+	vcpu/probe_behaviour.c vcpu/probe_behaviour.h \
+	vcpu/probe_guest.S vcpu/probe_guest.h
+kvmboxinclude_HEADERS += vcpu/kvmbox/error.h vcpu/kvmbox/probe.h
+
+bin_PROGRAMS += kvmbox-info
+kvmbox_info_SOURCES = vcpu/info.c
+kvmbox_info_LDADD = libkvmbox.la
+dist_man1_MANS += vcpu/kvmbox-info.1

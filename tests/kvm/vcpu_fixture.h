@@ -41,12 +41,12 @@ inline const kb_kvm_api *hooked_api()
 	return &api;
 }
 
-struct access {
+struct cycle {
 	uint64_t off;
 	unsigned len;
 	bool write;
 	uint64_t value;
-	bool operator==(const access &o) const
+	bool operator==(const cycle &o) const
 	{
 		return off == o.off && len == o.len && write == o.write && value == o.value;
 	}
@@ -58,12 +58,12 @@ protected:
 	kb_vcpu *v = nullptr;
 	kvmbox_error err{};
 	kb_region mmio{}, port{};
-	std::vector<access> mmio_log, port_log;
+	std::vector<cycle> mmio_log, port_log;
 	uint64_t read_value = 0x8877665544332211ull;
 	uint64_t quantum_ps = 1000000000, synced_ps = 0;
 	std::function<void()> on_advance;
 	std::function<int()> on_yield, on_idle, on_ack;
-	std::function<void(const access &)> on_port;
+	std::function<void(const cycle &)> on_port;
 	int yields = 0;
 
 	void SetUp() override
@@ -172,7 +172,7 @@ private:
 	}
 	uint64_t got(bool memory, uint64_t off, unsigned len, bool write, uint64_t value)
 	{
-		access a{off, len, write, value};
+		cycle a{off, len, write, value};
 		(memory ? mmio_log : port_log).push_back(a);
 		if (!memory && write && off == 0xff)
 			kb_vcpu_end(v);

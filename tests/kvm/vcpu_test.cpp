@@ -5,12 +5,12 @@
 
 #include "tests/kvm/vcpu_fixture.h"
 
-using fixture::access;
+using fixture::cycle;
 using fixture::code_gpa;
 
 namespace {
 
-using run = fixture::vcpu;
+using vcpu = fixture::vcpu;
 
 #define END "mov $0x1ff, %edx\n out %al, (%dx)\n 9: jmp 9b\n"
 
@@ -26,11 +26,11 @@ GUEST_CODE(mmio_sizes, R"(
 	mov %rax, 0x2000
 )" END)
 
-TEST_F(run, mmio_of_every_size_reaches_the_bus)
+TEST_F(vcpu, mmio_of_every_size_reaches_the_bus)
 {
 	load(mmio_sizes_start, mmio_sizes_end);
-	ASSERT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
-	EXPECT_EQ(mmio_log, (std::vector<access>{
+	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(mmio_log, (std::vector<cycle>{
 		{0, 8, false, 0}, {8, 8, true, 0x8877665544332211}, {4, 4, false, 0}, {0x12, 2, true, 0x2211},
 		{0x15, 1, true, 0x5a}, {6, 2, false, 0},
 		{0x21, 1, true, 0x11}, {0x22, 2, true, 0x22}, {0x24, 1, true, 0}}));
@@ -51,17 +51,17 @@ GUEST_CODE(string_io, R"(
 	mov %ecx, 0x3200
 )" END)
 
-TEST_F(run, string_io_moves_each_element_once)
+TEST_F(vcpu, string_io_moves_each_element_once)
 {
 	load(string_io_start, string_io_end);
 	kb_bus_write(&vm->mem, 0x3000, "hello", 5);
 	read_value = 0x44332211;
-	ASSERT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
+	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
 	ASSERT_EQ(port_log.size(), 9u);
 	for (int i = 0; i < 5; i++)
-		EXPECT_EQ(port_log[i], (access{0x10, 1, true, uint64_t("hello"[i])}));
+		EXPECT_EQ(port_log[i], (cycle{0x10, 1, true, uint64_t("hello"[i])}));
 	for (int i = 0; i < 3; i++) {
-		EXPECT_EQ(port_log[5 + i], (access{0x20, 4, false, 0}));
+		EXPECT_EQ(port_log[5 + i], (cycle{0x20, 4, false, 0}));
 		EXPECT_EQ(peek<uint32_t>(0x3100 + 4 * i), 0x44332211u);
 	}
 	EXPECT_EQ(peek<uint32_t>(0x3200), 0u);
@@ -99,7 +99,7 @@ GUEST_CODE(irq_guest, R"(
 	iretq
 )")
 
-TEST_F(run, interrupts_wait_for_if_and_wake_from_hlt)
+TEST_F(vcpu, interrupts_wait_for_if_and_wake_from_hlt)
 {
 	load(irq_guest_start, irq_guest_end);
 	// The handler is the last 16-byte aligned block.
@@ -116,11 +116,11 @@ TEST_F(run, interrupts_wait_for_if_and_wake_from_hlt)
 		v->intr = true;
 		return 0;
 	};
-	on_port = [&](const access &a) {
+	on_port = [&](const cycle &a) {
 		if (a.off == 1)
 			v->intr = true;
 	};
-	ASSERT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
+	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
 	EXPECT_EQ(acks, 2);
 	EXPECT_EQ(idles, 1);
 	std::vector<uint64_t> order;
@@ -143,14 +143,14 @@ GUEST_CODE(nmi_guest, R"(
 	iretq
 )")
 
-TEST_F(run, nmi_wakes_hlt_in_spite_of_if)
+TEST_F(vcpu, nmi_wakes_hlt_in_spite_of_if)
 {
 	load(nmi_guest_start, nmi_guest_end);
 	for (const uint8_t *p = nmi_guest_start; p < nmi_guest_end; p++)
 		if (p[0] == 0x50 && p[1] == 0x52)
 			set_gate(2, code_gpa + uint64_t(p - nmi_guest_start));
 	on_idle = [&] { kb_vcpu_nmi(v); return 0; };
-	ASSERT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
+	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
 	ASSERT_EQ(port_log.size(), 2u);
 	EXPECT_EQ(port_log[0].off, 3u);
 	EXPECT_EQ(v->stats.nmis, 1u);
@@ -158,25 +158,25 @@ TEST_F(run, nmi_wakes_hlt_in_spite_of_if)
 
 GUEST_CODE(halt_cli, "cli\n hlt\n" END)
 
-TEST_F(run, hlt_with_if_clear_ignores_intr)
+TEST_F(vcpu, hlt_with_if_clear_ignores_intr)
 {
 	load(halt_cli_start, halt_cli_end);
 	int idles = 0;
 	v->intr = true;
 	on_idle = [&] { return ++idles < 3 ? 0 : give_up(); };
-	EXPECT_EQ(run::run(), KB_END_STOPPED);
+	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_EQ(idles, 3);
 	EXPECT_TRUE(port_log.empty());
 }
 
 GUEST_CODE(spin, "1: jmp 1b\n")
 
-TEST_F(run, slices_end_at_the_deadline)
+TEST_F(vcpu, slices_end_at_the_deadline)
 {
 	load(spin_start, spin_end);
 	quantum_ps = 500000000; // 0.5 ms
 	on_yield = [&] { return yields < 20 ? 0 : give_up(); };
-	EXPECT_EQ(run::run(), KB_END_STOPPED);
+	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_EQ(yields, 20);
 	EXPECT_GE(v->clock.now_ps, 20 * quantum_ps);
 	EXPECT_GE(v->stats.exits_kick, 20u);
@@ -188,24 +188,24 @@ GUEST_CODE(count, R"(
 	jnz 1b
 )" END)
 
-TEST_F(run, the_shortest_slices_make_progress)
+TEST_F(vcpu, the_shortest_slices_make_progress)
 {
 	load(count_start, count_end);
 	quantum_ps = 1; // a picosecond
-	EXPECT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(run(), KB_END_REQUESTED) << err.msg;
 	EXPECT_GT(yields, 0);
 }
 
-TEST_F(run, progress_even_if_the_host_needs_longer_than_the_floor)
+TEST_F(vcpu, progress_even_if_the_host_needs_longer_than_the_floor)
 {
 	load(count_start, count_end);
 	quantum_ps = 1;
 	v->floor_ticks = v->min_ticks = 1; // ask for the impossible
-	EXPECT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(run(), KB_END_REQUESTED) << err.msg;
 	EXPECT_GT(v->min_ticks, 1u);
 }
 
-TEST_F(run, time_never_goes_back_and_always_moves)
+TEST_F(vcpu, time_never_goes_back_and_always_moves)
 {
 	load(count_start, count_end);
 	uint64_t last = 0;
@@ -214,11 +214,11 @@ TEST_F(run, time_never_goes_back_and_always_moves)
 		EXPECT_GE(v->clock.now_ps, last);
 		last = v->clock.now_ps;
 	};
-	EXPECT_EQ(run::run(), KB_END_REQUESTED);
+	EXPECT_EQ(run(), KB_END_REQUESTED);
 	EXPECT_GT(last, 0u);
 }
 
-TEST_F(run, stop_from_another_thread)
+TEST_F(vcpu, stop_from_another_thread)
 {
 	load(spin_start, spin_end);
 	quantum_ps = 1000000000000000; // 1000 s: only the stop can end it
@@ -227,57 +227,51 @@ TEST_F(run, stop_from_another_thread)
 		std::this_thread::sleep_for(std::chrono::milliseconds(20));
 		kb_vcpu_stop(v);
 	});
-	EXPECT_EQ(run::run(), KB_END_STOPPED);
+	EXPECT_EQ(run(), KB_END_STOPPED);
 	t.join();
 	EXPECT_EQ(yields, 0);
 	// And it goes on afterwards.
 	quantum_ps = 1000000;
-	EXPECT_EQ(run::run(), KB_END_STOPPED);
+	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_GT(yields, 0);
 }
 
-TEST_F(run, a_stop_before_the_run_is_not_lost)
+TEST_F(vcpu, a_stop_before_the_run_is_not_lost)
 {
 	load(spin_start, spin_end);
 	quantum_ps = 1000000000000000;
 	kb_vcpu_stop(v);
-	EXPECT_EQ(run::run(), KB_END_STOPPED);
+	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_EQ(v->stats.entries, 0u);
 }
 
-TEST_F(run, may_move_to_another_thread)
+TEST_F(vcpu, may_move_to_another_thread)
 {
 	load(spin_start, spin_end);
 	quantum_ps = 1000000000;
 	on_yield = [&] { return give_up(); };
-	EXPECT_EQ(run::run(), KB_END_STOPPED);
-	std::thread t([&] { EXPECT_EQ(run::run(), KB_END_STOPPED); });
+	EXPECT_EQ(run(), KB_END_STOPPED);
+	std::thread t([&] { EXPECT_EQ(run(), KB_END_STOPPED); });
 	t.join();
 	EXPECT_EQ(yields, 2);
 }
 
 GUEST_CODE(rmw, "mov $0xd0000000, %ebx\n addl $1, (%rbx)\n" END)
 
-TEST_F(run, a_stop_inside_an_access_completes_it)
+TEST_F(vcpu, a_stop_inside_an_access_completes_it)
 {
 	load(rmw_start, rmw_end);
-	read_value = 41;
-	mmio.read = [](void *o, uint64_t, unsigned) -> uint64_t {
-		auto *t = static_cast<run *>(o);
-		(void)t;
-		return 41;
-	};
 	// End requested by the read: the write half must still happen before run() returns.
-	static kb_vcpu *vcpu;
+	static kb_vcpu *the_vcpu;
 	static int writes;
-	vcpu = v;
+	the_vcpu = v;
 	writes = 0;
-	mmio.read = [](void *, uint64_t, unsigned) -> uint64_t { kb_vcpu_end(vcpu); return 41; };
+	mmio.read = [](void *, uint64_t, unsigned) -> uint64_t { kb_vcpu_end(the_vcpu); return 41; };
 	mmio.write = [](void *, uint64_t, unsigned, uint64_t x) { writes += x == 42; };
-	EXPECT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(run(), KB_END_REQUESTED) << err.msg;
 	EXPECT_EQ(writes, 1);
 	EXPECT_TRUE(port_log.empty());
-	EXPECT_EQ(run::run(), KB_END_REQUESTED);
+	EXPECT_EQ(run(), KB_END_REQUESTED);
 	EXPECT_EQ(writes, 1);
 	EXPECT_EQ(port_log.size(), 1u);
 }
@@ -286,10 +280,10 @@ TEST_F(run, a_stop_inside_an_access_completes_it)
 
 GUEST_CODE(triple, "lidt 1f(%rip)\n ud2\n 1: .word 0\n .quad 0\n")
 
-TEST_F(run, triple_fault_ends_with_a_report)
+TEST_F(vcpu, triple_fault_ends_with_a_report)
 {
 	load(triple_start, triple_end);
-	EXPECT_EQ(run::run(), KB_END_SHUTDOWN);
+	EXPECT_EQ(run(), KB_END_SHUTDOWN);
 	EXPECT_NE(strstr(err.msg, "triple fault"), nullptr) << err.msg;
 	EXPECT_NE(strstr(err.msg, "64-bit mode"), nullptr) << err.msg;
 	EXPECT_NE(strstr(err.msg, "RIP 0x1"), nullptr) << err.msg;
@@ -297,10 +291,10 @@ TEST_F(run, triple_fault_ends_with_a_report)
 
 GUEST_CODE(fpu_mmio, "mov $0xd0000000, %ebx\n fldl (%rbx)\n" END)
 
-TEST_F(run, an_instruction_kvm_cannot_emulate_is_named)
+TEST_F(vcpu, an_instruction_kvm_cannot_emulate_is_named)
 {
 	load(fpu_mmio_start, fpu_mmio_end);
-	EXPECT_EQ(run::run(), KB_END_ERROR);
+	EXPECT_EQ(run(), KB_END_ERROR);
 	EXPECT_NE(strstr(err.msg, "cannot emulate"), nullptr) << err.msg;
 	EXPECT_NE(strstr(err.msg, "dd 03"), nullptr) << err.msg;
 	EXPECT_NE(strstr(err.msg, "ring 0"), nullptr) << err.msg;
@@ -313,7 +307,7 @@ struct failure {
 	const char *says;
 };
 
-class run_fails : public run, public testing::WithParamInterface<failure> {
+class run_fails : public vcpu, public testing::WithParamInterface<failure> {
 };
 
 TEST_P(run_fails, with_a_report)
@@ -327,7 +321,7 @@ TEST_P(run_fails, with_a_report)
 		rc = -1;
 		return true;
 	};
-	EXPECT_EQ(run::run(), KB_END_ERROR);
+	EXPECT_EQ(run(), KB_END_ERROR);
 	EXPECT_NE(strstr(err.msg, GetParam().says), nullptr) << err.msg;
 	EXPECT_NE(strstr(err.msg, "RIP 0x10000"), nullptr) << err.msg;
 }
@@ -337,7 +331,7 @@ INSTANTIATE_TEST_SUITE_P(kvm_run, run_fails,
 			failure{EAGAIN, "temporarily"}, failure{EINVAL, "Invalid"}, failure{ENOEXEC, "Exec format"}),
 	[](const auto &i) { return std::string(strerrorname_np(i.param.code)); });
 
-TEST_F(run, eintr_and_eagain_are_survived)
+TEST_F(vcpu, eintr_and_eagain_are_survived)
 {
 	load(count_start, count_end);
 	int calls = 0;
@@ -348,7 +342,7 @@ TEST_F(run, eintr_and_eagain_are_survived)
 		rc = -1;
 		return true;
 	};
-	EXPECT_EQ(run::run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(run(), KB_END_REQUESTED) << err.msg;
 }
 
 struct strange_exit {
@@ -357,7 +351,7 @@ struct strange_exit {
 	kb_end end;
 };
 
-class strange : public run, public testing::WithParamInterface<strange_exit> {
+class strange : public vcpu, public testing::WithParamInterface<strange_exit> {
 };
 
 TEST_P(strange, ends_with_a_report)
@@ -372,7 +366,7 @@ TEST_P(strange, ends_with_a_report)
 		rc = 0;
 		return true;
 	};
-	EXPECT_EQ(run::run(), GetParam().end);
+	EXPECT_EQ(run(), GetParam().end);
 	EXPECT_NE(strstr(err.msg, GetParam().says), nullptr) << err.msg;
 	EXPECT_NE(strstr(err.msg, "RIP 0x10000"), nullptr) << err.msg;
 }
@@ -387,7 +381,7 @@ INSTANTIATE_TEST_SUITE_P(exits, strange,
 			strange_exit{KVM_EXIT_DEBUG, "KVM_EXIT_DEBUG", KB_END_ERROR},
 			strange_exit{4711, "does not know", KB_END_ERROR}));
 
-TEST_F(run, registers_that_cannot_be_read_do_not_hide_the_report)
+TEST_F(vcpu, registers_that_cannot_be_read_do_not_hide_the_report)
 {
 	load(triple_start, triple_end);
 	fixture::ioctl_hook = [&](int, unsigned long request, void *, int &rc) {
@@ -397,12 +391,12 @@ TEST_F(run, registers_that_cannot_be_read_do_not_hide_the_report)
 		rc = -1;
 		return true;
 	};
-	EXPECT_EQ(run::run(), KB_END_SHUTDOWN);
+	EXPECT_EQ(run(), KB_END_SHUTDOWN);
 	EXPECT_NE(strstr(err.msg, "triple fault"), nullptr) << err.msg;
 	EXPECT_NE(strstr(err.msg, "cannot be read"), nullptr) << err.msg;
 }
 
-TEST_F(run, a_failing_interrupt_ends_the_run)
+TEST_F(vcpu, a_failing_interrupt_ends_the_run)
 {
 	load(irq_guest_start, irq_guest_end);
 	on_idle = [&] { v->intr = true; return 0; };
@@ -414,7 +408,7 @@ TEST_F(run, a_failing_interrupt_ends_the_run)
 		rc = -1;
 		return true;
 	};
-	EXPECT_EQ(run::run(), KB_END_ERROR);
+	EXPECT_EQ(run(), KB_END_ERROR);
 	EXPECT_NE(strstr(err.msg, "KVM_INTERRUPT"), nullptr) << err.msg;
 }
 

@@ -1,5 +1,7 @@
 # Unit tests: one program per device or bus, linked with the room's pieces directly.
 UNIT_TESTS = tests/unit/bus tests/unit/timer
+UNIT_TESTS += tests/unit/cpuid tests/unit/kvm
+UNIT_TESTS += tests/unit/pci
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 
@@ -51,3 +53,22 @@ tests_unit_reset_LDADD = $(TEST_LIBS)
 tests_unit_debugport_SOURCES = tests/unit/debugport_test.cpp
 tests_unit_debugport_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_debugport_LDADD = $(TEST_LIBS)
+tests_unit_cpuid_SOURCES = tests/unit/cpuid_test.cpp
+tests_unit_cpuid_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_cpuid_LDADD = $(TEST_LIBS)
+
+tests_unit_kvm_SOURCES = tests/unit/kvm_test.cpp
+tests_unit_kvm_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_kvm_LDADD = $(TEST_LIBS)
+tests_unit_pci_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/unit/pci_bar_test.cpp \
+	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
+tests_unit_pci_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_pci_LDADD = $(TEST_LIBS)
+UNIT_TESTS += tests/unit/chardev tests/unit/uart
+tests_unit_chardev_SOURCES = tests/unit/chardev_test.cpp
+tests_unit_chardev_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_chardev_LDADD = $(TEST_LIBS)
+
+tests_unit_uart_SOURCES = tests/unit/uart_test.cpp
+tests_unit_uart_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_uart_LDADD = $(TEST_LIBS)

@@ -19,6 +19,9 @@ enum stage { FIND = 1, BARS, REGISTERS, INTERRUPTS, WINDOW, JOBS, ERRORS };
 enum { VECTOR_DONE = 0x50, VECTOR_ERROR = 0x51 };
 enum { DONE = 1, FAILED = 2 };
 
+/* So that an interrupt finds main() wherever it is: the wait for it need not begin first. */
+GUEST_OPTIONS(GUEST_IRQ_ON);
+
 static uint8_t src[MAX_JOB] __attribute__((aligned(4096)));
 static uint8_t dst[MAX_JOB + GUARD] __attribute__((aligned(4096)));
 static struct accel_desc list[CHAIN] __attribute__((aligned(32)));

@@ -1,2 +1,19 @@
 # examples/: programs a user would write, and their guests.
 include $(srcdir)/examples/guest/local.mk
+
+# The box without SystemC.
+noinst_PROGRAMS += examples/plain_c/plain_c
+examples_plain_c_plain_c_SOURCES = examples/plain_c/main.c examples/plain_c/alarm_regs.h
+examples_plain_c_plain_c_CPPFLAGS = $(AM_CPPFLAGS) -DGUEST='"$(abs_builddir)/examples/plain_c/guest.elf"'
+examples_plain_c_plain_c_LDADD = libkvmbox.la
+GUEST_ELFS += examples/plain_c/guest.elf
+EXTRA_DIST += examples/plain_c/guest.c
+examples/plain_c/guest.guest.o: examples/plain_c/alarm_regs.h
+
+if HAVE_SYSTEMC
+noinst_PROGRAMS += examples/dma_accel/dma_accel
+examples_dma_accel_dma_accel_SOURCES = examples/dma_accel/main.cpp examples/dma_accel/accel.cpp \
+	examples/dma_accel/accel.h examples/dma_accel/accel_regs.h
+examples_dma_accel_dma_accel_CPPFLAGS = $(TLM_CPPFLAGS) -DGUEST='"$(abs_builddir)/examples/dma_accel/driver.elf"'
+examples_dma_accel_dma_accel_LDADD = libkvmbox-tlm.la libkvmbox.la
+endif

@@ -2,15 +2,17 @@
 noinst_LTLIBRARIES += libkbplatforms.la
 libkbplatforms_la_SOURCES = \
 	platforms/boot.c platforms/boot.h \
+	platforms/box.c platforms/box.h platforms/box_dma.c platforms/box_function.c \
 	platforms/config.c platforms/config.h \
 	platforms/loader.c platforms/loader.h \
 	platforms/loader_elf.c platforms/loader_flat.c \
 	platforms/loader_image.c platforms/loader_image.h \
+	platforms/pc.c platforms/pc.h \
 	platforms/units.c platforms/units.h
 
 lib_LTLIBRARIES += libkvmbox.la
 libkvmbox_la_SOURCES =
 libkvmbox_la_LIBADD = libkbplatforms.la libkbdevices.la libkbvcpu.la $(LIBELF_LIBS)
-libkvmbox_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined
+libkvmbox_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -export-symbols-regex '^kvmbox_'
 kvmboxinclude_HEADERS += platforms/include/kvmbox/kvmbox.h
 pkgconfig_DATA += platforms/kvmbox.pc

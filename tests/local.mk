@@ -10,5 +10,8 @@ TEST_LIBS = libkbplatforms.la libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBEL
 
 include $(srcdir)/tests/unit/local.mk
 include $(srcdir)/tests/kvm/local.mk
+if HAVE_SYSTEMC
+include $(srcdir)/tests/platform/local.mk
+endif
 endif
 include $(srcdir)/tests/guest/local.mk

@@ -3,23 +3,17 @@ noinst_LTLIBRARIES += libkbvcpu.la
 libkbvcpu_la_SOURCES = \
 	vcpu/bus.c vcpu/bus.h \
 	vcpu/clock.c vcpu/clock.h \
+	vcpu/cpuid.c vcpu/cpuid.h vcpu/cpuid_names.c vcpu/cpuid_names.h \
+	vcpu/error.c vcpu/error.h \
 	vcpu/exit.c vcpu/exit.h \
 	vcpu/kick.c vcpu/kick.h \
-	vcpu/run.c vcpu/vcpu.c vcpu/vcpu.h vcpu/where.c vcpu/x86.h \
-	vcpu/vm.c vcpu/vm.h \
-	vcpu/error.c vcpu/error.h \
-	vcpu/cpuid.h vcpu/kvm.c vcpu/kvm.h \
-	vcpu/log.c vcpu/log.h
-kvmboxinclude_HEADERS += vcpu/include/kvmbox/error.h vcpu/include/kvmbox/probe.h
-	vcpu/cpuid.c vcpu/cpuid.h \
-	vcpu/cpuid_names.c vcpu/cpuid_names.h \
-	vcpu/kick.h \
 	vcpu/kvm.c vcpu/kvm.h \
 	vcpu/log.c vcpu/log.h \
-	vcpu/probe.c vcpu/probe.h \
-	vcpu/probe_behaviour.c vcpu/probe_behaviour.h \
-	vcpu/probe_guest.S vcpu/probe_guest.h
-kvmboxinclude_HEADERS += vcpu/kvmbox/error.h vcpu/kvmbox/probe.h
+	vcpu/probe.c vcpu/probe.h vcpu/probe_behaviour.c vcpu/probe_behaviour.h \
+	vcpu/probe_guest.S vcpu/probe_guest.h \
+	vcpu/run.c vcpu/vcpu.c vcpu/vcpu.h vcpu/where.c vcpu/x86.h \
+	vcpu/vm.c vcpu/vm.h
+kvmboxinclude_HEADERS += vcpu/include/kvmbox/error.h vcpu/include/kvmbox/probe.h
 
 bin_PROGRAMS += kvmbox-info
 kvmbox_info_SOURCES = vcpu/info.c

@@ -1,0 +1,431 @@
+// The box: guest thread, waiting, callbacks. See kvmbox/tlm_box.h.
+//
+// No exception may cross the C frames of kvmbox_run() and its like: every
+// callback catches, keeps the exception, asks the box to stop and says no to
+// whatever comes after; the C++ caller then throws it on. That includes
+// sc_unwind_exception (kill, reset), which must reach the kernel.
+#include <kvmbox/tlm_box.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <type_traits>
+
+#include "tlm_glue/poller.h"
+
+namespace kvmbox {
+
+/* Coroutine stacks are SystemC's 64 KiB by default; target models and KVM run on this one. */
+constexpr int stack_bytes = 1 << 20;
+constexpr uint64_t poll_interval_ns = 1000000;
+
+/* ---- callbacks from C ------------------------------------------------------ */
+
+struct box::callbacks {
+	template <class F> static auto guarded(void *opaque, F f) -> decltype(f(*static_cast<box *>(opaque)))
+	{
+		box &b = *static_cast<box *>(opaque);
+		using result = decltype(f(b));
+
+		try {
+			return f(b);
+		} catch (...) {
+			b.keep_exception();
+		}
+		if constexpr (!std::is_void_v<result>)
+			return static_cast<result>(-EIO);
+	}
+
+	static int check_wait(void *opaque, uint64_t t_ps, enum kvmbox_wait how)
+	{
+		return guarded(opaque, [=](box &b) { return b.check_wait(t_ps, how); });
+	}
+	static uint64_t now(void *)
+	{
+		return to_ps(sc_core::sc_time_stamp());
+	}
+	static uint64_t next_event(void *opaque)
+	{
+		return guarded(opaque, [](box &b) { return b.next_event(); });
+	}
+	static int transport(void *opaque, ::kvmbox_access *a)
+	{
+		return guarded(opaque, [=](box &b) {
+			auto *f = static_cast<pci_function *>(kvmbox_function_opaque(a->function));
+			return b.m_exception ? -EIO : f->transport(*a);
+		});
+	}
+	static void command_changed(void *opaque, ::kvmbox_function *function, uint16_t command)
+	{
+		guarded(opaque, [=](box &b) {
+			auto *f = static_cast<pci_function *>(kvmbox_function_opaque(function));
+			if (f && !b.m_destroying)
+				f->command_changed(command);
+		});
+	}
+	static void log(void *opaque, enum kvmbox_log_level level, const char *msg)
+	{
+		guarded(opaque, [=](box &b) { b.log(level, msg); });
+	}
+
+	static const ::kvmbox_ops ops;
+};
+
+const ::kvmbox_ops box::callbacks::ops = {
+	callbacks::check_wait,      callbacks::now, callbacks::next_event, callbacks::transport,
+	callbacks::command_changed, callbacks::log,
+};
+
+/* ---- the way in from other threads ------------------------------------------ */
+
+/*
+ * Wakes the box from a thread that is not the simulation's. While attached,
+ * the kernel sleeps instead of ending the simulation when it has nothing to do.
+ */
+struct box::host_events : sc_core::sc_prim_channel {
+	explicit host_events(box &b)
+		: sc_prim_channel("host_events"), m_box(b), inputs([this] {
+			  input = true;
+			  async_request_update();
+		  })
+	{
+	}
+	void signal() { async_request_update(); }
+	void update() override { m_box.wake(); }
+	void attach(bool yes)
+	{
+		if (yes)
+			async_attach_suspending();
+		else
+			async_detach_suspending();
+	}
+
+	box &m_box;
+	std::atomic<bool> input{ false };
+	poller inputs;
+};
+
+void box::stop()
+{
+	m_stop = true;
+	if (m_c)
+		kvmbox_stop(m_c);
+	m_host->signal();
+}
+
+/* ---- life -------------------------------------------------------------------- */
+
+box::box(sc_core::sc_module_name nm, const config &cfg)
+	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)),
+	  m_wake("wake"), m_ended("ended"), m_watchdog("watchdog")
+{
+	kvmbox_error err{};
+	const int r = kvmbox_create(&m_c, &cfg.c_config(), &callbacks::ops, this, &err);
+
+	if (r < 0) {
+		m_c = nullptr;
+		SC_REPORT_ERROR(r == -EINVAL ? msg_config : msg_kvm, err.msg);
+		return;
+	}
+	try {
+		rethrow();
+	} catch (...) {
+		m_destroying = true;
+		kvmbox_destroy(m_c);
+		throw;
+	}
+}
+
+box::~box()
+{
+	m_destroying = true;
+	if (m_c)
+		kvmbox_destroy(m_c);
+}
+
+pci_function &box::add_function(const function_config &cfg)
+{
+	if (simcontext()->elaboration_done())
+		SC_REPORT_ERROR(msg_bind, (std::string(name()) +
+					   ": add_function() comes too late once the simulation has started").c_str());
+	child_scope scope(*this);
+	m_functions.push_back(std::make_unique<pci_function>(
+		cfg.name.empty() ? sc_core::sc_gen_unique_name("function") : cfg.name.c_str(), *this, cfg));
+	rethrow();
+	return *m_functions.back();
+}
+
+/*
+ * The processes are made here and not in the constructor: until now nothing
+ * is left behind in the kernel when elaboration fails and the box goes.
+ */
+void box::end_of_elaboration()
+{
+	if (!m_c)
+		return;
+	m_timeout = from_ps(m_config->completion_timeout_ps);
+
+	sc_core::sc_spawn_options t;
+	t.set_stack_size(stack_bytes);
+	m_thread = sc_core::sc_spawn([this] { run(); }, "vcpu", &t);
+
+	sc_core::sc_spawn_options w;
+	w.spawn_method();
+	w.dont_initialize();
+	w.set_sensitivity(&m_watchdog);
+	sc_core::sc_spawn([this] { watchdog(); }, "completion_timeout", &w);
+}
+
+void box::run()
+{
+	kvmbox_error err{};
+	int r = 0;
+
+	if (!m_stop) {
+		m_running = true;
+		r = kvmbox_run(m_c, &err);
+		m_running = false;
+	}
+	cancel_watchdog();
+	m_ended.notify(sc_core::SC_ZERO_TIME);
+	rethrow();
+	report_end(r, err.msg);
+}
+
+void box::report_end(int result, const std::string &message)
+{
+	if (m_config.stop_simulation && end() != KVMBOX_END_STOPPED && end() != KVMBOX_END_NONE)
+		sc_core::sc_stop();
+	if (result < 0)
+		SC_REPORT_ERROR(msg_guest, message.c_str());
+}
+
+void box::keep_exception()
+{
+	if (!m_exception)
+		m_exception = std::current_exception();
+	/* In an up-call of another process it is that process's business, and rethrow() comes at once. */
+	if (m_running && sc_core::sc_get_current_process_handle() == m_thread)
+		kvmbox_stop(m_c);
+}
+
+void box::rethrow()
+{
+	if (!m_exception)
+		return;
+	std::exception_ptr e;
+	std::swap(e, m_exception);
+	std::rethrow_exception(e);
+}
+
+void box::log(kvmbox_log_level level, const char *msg)
+{
+	if (m_destroying && level == KVMBOX_LOG_ERROR)
+		level = KVMBOX_LOG_WARNING; /* nobody could catch it */
+	switch (level) {
+	case KVMBOX_LOG_ERROR:
+		SC_REPORT_ERROR(msg_guest, msg);
+		break;
+	case KVMBOX_LOG_WARNING:
+		SC_REPORT_WARNING(msg_guest, msg);
+		break;
+	case KVMBOX_LOG_INFO:
+		SC_REPORT_INFO_VERB(msg_guest, msg, sc_core::SC_HIGH);
+		break;
+	default:
+		SC_REPORT_INFO_VERB(msg_guest, msg, sc_core::SC_DEBUG);
+	}
+}
+
+/* ---- questions ---------------------------------------------------------------- */
+
+enum ::kvmbox_end box::end() const
+{
+	return m_c ? ::kvmbox_end(m_c) : KVMBOX_END_ERROR;
+}
+
+int box::exit_status() const
+{
+	return m_c ? kvmbox_exit_status(m_c) : -1;
+}
+
+sc_core::sc_time box::time() const
+{
+	return from_ps(m_c ? kvmbox_time(m_c) : 0);
+}
+
+::kvmbox_stats box::stats() const
+{
+	::kvmbox_stats s{};
+
+	if (m_c)
+		kvmbox_get_stats(m_c, &s);
+	return s;
+}
+
+std::string box::serial_output() const
+{
+	const char *text = nullptr;
+	const size_t len = m_c ? kvmbox_serial_output(m_c, &text) : 0;
+
+	return text ? std::string(text, len) : std::string();
+}
+
+void box::serial_input(const std::string &s)
+{
+	const int r = m_c ? kvmbox_serial_input(m_c, s.data(), s.size()) : 0;
+
+	wake();
+	rethrow();
+	if (r < 0)
+		SC_REPORT_ERROR(msg_guest, "serial_input() needs serial=memory");
+}
+
+/* ---- waiting ------------------------------------------------------------------- */
+
+/*
+ * Delta, not immediate: it also comes from update(), where only that is
+ * allowed. Without idle there is nobody to wake: the box looks by itself.
+ */
+void box::wake()
+{
+	if (m_idle)
+		m_wake.notify(sc_core::SC_ZERO_TIME);
+}
+
+int box::check_wait(uint64_t t_ps, kvmbox_wait how)
+{
+	if (m_exception || m_stop)
+		return -ECANCELED;
+	poll_now_and_then();
+	if (how == KVMBOX_WAIT_IDLE)
+		wait_idle(from_ps(t_ps));
+	else
+		wait_until(from_ps(t_ps));
+	return m_stop ? -ECANCELED : 0;
+}
+
+void box::wait_until(const sc_core::sc_time &t)
+{
+	/* Others may have something to do at this very time: a guest that takes none must not starve them. */
+	if (t <= sc_core::sc_time_stamp() && sc_core::sc_pending_activity_at_current_time())
+		wait(sc_core::SC_ZERO_TIME);
+	while (t > sc_core::sc_time_stamp() && !m_stop)
+		wait(t - sc_core::sc_time_stamp());
+}
+
+void box::wait_idle(const sc_core::sc_time &t)
+{
+	const bool forever = t == never();
+	struct scope {
+		box &b;
+		bool attached = false;
+		~scope()
+		{
+			b.m_idle = false;
+			if (attached)
+				b.m_host->attach(false);
+		}
+	};
+
+	/* No access is under way: the watchdog must not keep the simulation going. */
+	cancel_watchdog();
+	if (t <= sc_core::sc_time_stamp()) {
+		wait_until(t);
+		return;
+	}
+	{
+		scope s{ *this };
+		m_idle = true;
+		if (watch_inputs() && forever) {
+			m_host->attach(true);
+			s.attached = true;
+		}
+		if (forever)
+			wait(m_wake);
+		else
+			wait(t - sc_core::sc_time_stamp(), m_wake);
+	}
+	if (m_host->input.exchange(false))
+		kvmbox_poll(m_c);
+}
+
+/* Asks the watcher for a call when input is there. True if there is anything to watch. */
+bool box::watch_inputs()
+{
+	int fds[16];
+	const size_t n = kvmbox_poll_fds(m_c, fds, 16);
+
+	return n && m_host->inputs.watch(std::vector<int>(fds, fds + std::min<size_t>(n, 16)));
+}
+
+/* A busy guest's character devices: once per millisecond of host time. */
+void box::poll_now_and_then()
+{
+	timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	const uint64_t ns = static_cast<uint64_t>(ts.tv_sec) * 1000000000u + static_cast<uint64_t>(ts.tv_nsec);
+	if (ns - m_polled_ns < poll_interval_ns)
+		return;
+	m_polled_ns = ns;
+	kvmbox_poll(m_c);
+}
+
+uint64_t box::next_event() const
+{
+	const sc_core::sc_time dt = sc_core::sc_time_to_pending_activity();
+	const sc_core::sc_time now = sc_core::sc_time_stamp();
+
+	return dt >= never() - now ? KVMBOX_TIME_NEVER : to_ps(now + dt);
+}
+
+/* ---- accesses ------------------------------------------------------------------- */
+
+/*
+ * The watchdog costs the fast path two assignments: it is armed by the first
+ * access, and when it fires during a later one it re-arms for the remainder.
+ */
+bool box::b_transport(tlm::tlm_fw_transport_if<> &target, tlm::tlm_generic_payload &gp, sc_core::sc_time &delay)
+{
+	struct flight {
+		bool &f;
+		explicit flight(bool &f_) : f(f_) { f = true; }
+		~flight() { f = false; }
+	} in_flight(m_in_flight);
+
+	m_flight_since = sc_core::sc_time_stamp();
+	if (!m_watchdog_armed && m_timeout != sc_core::SC_ZERO_TIME) {
+		m_watchdog_armed = true;
+		m_watchdog.notify(m_timeout);
+	}
+	try {
+		target.b_transport(gp, delay);
+	} catch (const completion_timeout &) {
+		return false;
+	}
+	return true;
+}
+
+void box::watchdog()
+{
+	m_watchdog_armed = false;
+	if (!m_in_flight)
+		return;
+	const sc_core::sc_time since = sc_core::sc_time_stamp() - m_flight_since;
+	if (since >= m_timeout) {
+		m_thread.throw_it(completion_timeout());
+	} else {
+		m_watchdog_armed = true;
+		m_watchdog.notify(m_timeout - since);
+	}
+}
+
+void box::cancel_watchdog()
+{
+	if (m_watchdog_armed)
+		m_watchdog.cancel();
+	m_watchdog_armed = false;
+}
+
+} // namespace kvmbox

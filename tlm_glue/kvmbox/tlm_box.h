@@ -1,0 +1,102 @@
+/*
+ * kvmbox/tlm_box.h - the PC as a SystemC module.
+ */
+#ifndef KVMBOX_TLM_BOX_H
+#define KVMBOX_TLM_BOX_H
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <string>
+#include <systemc>
+#include <vector>
+
+#include <kvmbox/tlm_config.h>
+#include <kvmbox/tlm_dma.h>
+#include <kvmbox/tlm_function.h>
+#include <kvmbox/tlm_time.h>
+
+namespace kvmbox {
+
+/*
+ * A whole x86 PC. The guest runs in one SC_THREAD, started with the simulation.
+ *
+ * An exception a target throws (or a report action, or kill()) ends the run and
+ * comes out of the box's thread, hence of sc_start().
+ *
+ * A guest that waits for input (serial=stdio, pty, unix:) with nothing else
+ * going on keeps sc_start() from returning until input comes.
+ */
+class box : public sc_core::sc_module {
+public:
+	/* Errors: SC_REPORT_ERROR(msg_kvm), or msg_config when the configuration is at fault. */
+	explicit box(sc_core::sc_module_name name, const config &cfg = config());
+	~box() override;
+	const char *kind() const override { return "kvmbox::box"; }
+
+	/* Before the simulation starts. Errors: SC_REPORT_ERROR(msg_config). */
+	pci_function &add_function(const function_config &cfg);
+
+	/* DMA of no function in particular (a chipset agent): no bus master bit. */
+	template <unsigned W = 32> dma_agent::socket<W> &dma() { return m_dma.get<W>(); }
+	dma_agent &agent() { return m_dma; }
+
+	enum ::kvmbox_end end() const;                /* KVMBOX_END_NONE: still going */
+	int exit_status() const;                 /* of the debug-exit port; -1: it was not written */
+	const sc_core::sc_event &ended() const { return m_ended; } /* the guest's end, whatever the reason */
+	void stop();                             /* from any thread; the box cannot be started again */
+	sc_core::sc_time time() const;           /* guest time */
+	::kvmbox_stats stats() const;
+	std::string serial_output() const;       /* serial=memory: what the guest sent so far */
+	void serial_input(const std::string &s); /* serial=memory: for the guest to receive */
+	const config &configuration() const { return m_config; }
+	::kvmbox_box *c_box() const { return m_c; }
+
+private:
+	friend class pci_function;
+	friend class dma_agent;
+	struct callbacks;   /* the C ABI's, with C linkage types */
+	struct host_events; /* wakes the simulation from outside */
+	struct completion_timeout {}; /* thrown into a target that does not answer */
+
+	void end_of_elaboration() override;
+	void run();
+	void report_end(int result, const std::string &message);
+	int check_wait(uint64_t t_ps, kvmbox_wait how);
+	void wait_until(const sc_core::sc_time &t);
+	void wait_idle(const sc_core::sc_time &t);
+	uint64_t next_event() const;
+	void log(kvmbox_log_level level, const char *msg);
+	void poll_now_and_then();
+	bool watch_inputs();
+
+	/* Up-calls end with these: the first wakes an idle box, the second throws what a callback threw. */
+	void wake();
+	void rethrow();
+	void keep_exception(); /* in a catch block: for later, and ends the run */
+
+	/* Calls the target; false when the completion timeout hit. */
+	bool b_transport(tlm::tlm_fw_transport_if<> &target, tlm::tlm_generic_payload &gp, sc_core::sc_time &delay);
+	void watchdog();
+	void cancel_watchdog();
+
+	config m_config;
+	::kvmbox_box *m_c = nullptr; /* null when it could not be made and the user went on */
+	dma_agent m_dma;
+	std::vector<std::unique_ptr<pci_function>> m_functions;
+	std::unique_ptr<host_events> m_host;
+
+	sc_core::sc_process_handle m_thread;
+	sc_core::sc_event m_wake, m_ended, m_watchdog;
+	std::exception_ptr m_exception; /* thrown in a callback, on its way to C++ */
+	std::atomic<bool> m_stop{ false };
+	bool m_running = false, m_idle = false, m_destroying = false;
+	uint64_t m_polled_ns = 0;
+
+	sc_core::sc_time m_timeout, m_flight_since;
+	bool m_in_flight = false, m_watchdog_armed = false;
+};
+
+} // namespace kvmbox
+
+#endif

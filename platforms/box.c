@@ -228,6 +228,8 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 		return kb_fail(err, EBUSY, "kvmbox_run() was called from within a callback of kvmbox_run()");
 	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED)
 		return kb_fail(err, EINVAL, "the guest has ended; create a new box to run it again");
+	if (!box->cfg.guest)
+		return kb_fail(err, EINVAL, "there is nothing to run: give the box a guest program (guest=PATH)");
 	rc = start(box, err);
 	if (rc)
 		return rc;

@@ -179,13 +179,10 @@ void box::end_of_elaboration()
 void box::run()
 {
 	kvmbox_error err{};
-	int r = 0;
 
-	if (!m_stop) {
-		m_running = true;
-		r = kvmbox_run(m_c, &err);
-		m_running = false;
-	}
+	m_running = true;
+	const int r = kvmbox_run(m_c, &err);
+	m_running = false;
 	cancel_watchdog();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
 	rethrow();

@@ -29,7 +29,6 @@ kvmboxinclude_HEADERS += \
 	tlm_glue/kvmbox/pci_device.h \
 	tlm_glue/kvmbox/tlm.h \
 	tlm_glue/kvmbox/tlm_box.h \
-	tlm_glue/kvmbox/tlm_c.h \
 	tlm_glue/kvmbox/tlm_config.h \
 	tlm_glue/kvmbox/tlm_dma.h \
 	tlm_glue/kvmbox/tlm_function.h \

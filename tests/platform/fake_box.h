@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include <kvmbox/tlm_c.h>
+#include <kvmbox/kvmbox.h>
 
 struct kvmbox_function {
 	kvmbox_box *box;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <kvmbox/tlm_c.h>
+#include <kvmbox/kvmbox.h>
 
 namespace kvmbox {
 

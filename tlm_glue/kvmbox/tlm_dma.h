@@ -25,7 +25,7 @@
 #include <tlm>
 #include <tlm_utils/simple_target_socket.h>
 
-#include <kvmbox/tlm_c.h>
+#include <kvmbox/kvmbox.h>
 
 namespace kvmbox {
 

@@ -242,7 +242,7 @@ static void drop(struct kb_chardev *c, size_t len, const char *why)
 {
 	c->dropped += len;
 	if (kb_log_ratelimit(&c->drop_notes))
-		kb_log(&c->log, KVMBOX_LOG_WARNING, "%s: output dropped (%" PRIu64 " bytes so far): %s",
+		kb_logf(&c->log, KVMBOX_LOG_WARNING, "%s: output dropped (%" PRIu64 " bytes so far): %s",
 		       c->what, c->dropped, why);
 }
 

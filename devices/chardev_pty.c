@@ -60,7 +60,7 @@ static int pty_open(struct kb_chardev *c, const char *unused, struct kvmbox_erro
 		return kb_fail(err, -rc, "%s: cannot get a pseudo terminal: %s", c->what, strerror(-rc));
 	}
 	c->state = p;
-	kb_log(&c->log, KVMBOX_LOG_INFO, "%s is on %s", c->what, path);
+	kb_logf(&c->log, KVMBOX_LOG_INFO, "%s is on %s", c->what, path);
 	return 0;
 }
 

@@ -229,7 +229,7 @@ static int stdio_open(struct kb_chardev *c, const char *path, struct kvmbox_erro
 	if (!atomic_flag_test_and_set(&registered))
 		atexit(leave_raw);
 	enter_raw();
-	kb_log(&c->log, KVMBOX_LOG_INFO, "%s is on this terminal; Ctrl-A x quits, Ctrl-A Ctrl-A sends Ctrl-A", c->what);
+	kb_logf(&c->log, KVMBOX_LOG_INFO, "%s is on this terminal; Ctrl-A x quits, Ctrl-A Ctrl-A sends Ctrl-A", c->what);
 	return 0;
 }
 
@@ -306,7 +306,7 @@ static size_t stdio_receive(struct kb_chardev *c, uint8_t *bytes, size_t len)
 	}
 	if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		s->eof = true;
-		kb_log(&c->log, KVMBOX_LOG_INFO, "%s: end of input on stdin%s%s", c->what,
+		kb_logf(&c->log, KVMBOX_LOG_INFO, "%s: end of input on stdin%s%s", c->what,
 		       n ? ": " : "", n ? strerror(errno) : "");
 	}
 	return 0;

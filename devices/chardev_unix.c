@@ -113,7 +113,7 @@ static int unix_open(struct kb_chardev *c, const char *path, struct kvmbox_error
 		return rc;
 	}
 	c->state = s;
-	kb_log(&c->log, KVMBOX_LOG_INFO, "%s listens on unix:%s", c->what, path);
+	kb_logf(&c->log, KVMBOX_LOG_INFO, "%s listens on unix:%s", c->what, path);
 	return 0;
 }
 
@@ -135,7 +135,7 @@ static void disconnect(struct kb_chardev *c, struct server *s)
 	close(s->client);
 	s->client = -1;
 	s->input_ended = s->gone = false;
-	kb_log(&c->log, KVMBOX_LOG_INFO, "%s: client disconnected from unix:%s", c->what, s->addr.sun_path);
+	kb_logf(&c->log, KVMBOX_LOG_INFO, "%s: client disconnected from unix:%s", c->what, s->addr.sun_path);
 }
 
 static void admit(struct kb_chardev *c, struct server *s, int fd)
@@ -145,7 +145,7 @@ static void admit(struct kb_chardev *c, struct server *s, int fd)
 
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 	s->client = fd;
-	kb_log(&c->log, KVMBOX_LOG_INFO, "%s: client connected to unix:%s (process %d)",
+	kb_logf(&c->log, KVMBOX_LOG_INFO, "%s: client connected to unix:%s (process %d)",
 	       c->what, s->addr.sun_path, (int)peer.pid);
 }
 
@@ -158,7 +158,7 @@ static void refuse(struct kb_chardev *c, const struct server *s, int fd)
 	/* A courtesy: if it does not arrive, the close does. */
 	(void)!send(fd, note, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
-	kb_log(&c->log, KVMBOX_LOG_INFO, "%s: second client on unix:%s refused", c->what, s->addr.sun_path);
+	kb_logf(&c->log, KVMBOX_LOG_INFO, "%s: second client on unix:%s refused", c->what, s->addr.sun_path);
 }
 
 /*
@@ -182,7 +182,7 @@ static void unix_service(struct kb_chardev *c)
 		if (fd < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED &&
 			    kb_log_ratelimit(&s->accept_notes))
-				kb_log(&c->log, KVMBOX_LOG_WARNING, "%s: cannot accept a client: %s",
+				kb_logf(&c->log, KVMBOX_LOG_WARNING, "%s: cannot accept a client: %s",
 				       c->what, strerror(errno));
 			return;
 		}

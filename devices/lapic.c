@@ -196,7 +196,7 @@ static void drop(struct kb_lapic *l, const char *why, uint64_t what)
 {
 	l->dropped++;
 	if (kb_log_ratelimit(&l->drop_log))
-		kb_log(l->cfg.log, KVMBOX_LOG_WARNING, "lapic %u: message dropped, %s (0x%" PRIx64 "), %" PRIu64 " so far",
+		kb_logf(l->cfg.log, KVMBOX_LOG_WARNING, "lapic %u: message dropped, %s (0x%" PRIx64 "), %" PRIu64 " so far",
 		       l->id, why, what, l->dropped);
 }
 

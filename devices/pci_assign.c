@@ -185,7 +185,7 @@ static void warn_unreachable(const struct kb_pci_bus *bus)
 {
 	for (unsigned i = 0; i < KB_PCI_FUNCTIONS; i++)
 		if (bus->function[i] && !bus->function[i & ~7u])
-			kb_log(bus->cfg.log, KVMBOX_LOG_WARNING,
+			kb_logf(bus->cfg.log, KVMBOX_LOG_WARNING,
 			       "PCI %02x.%x (%s): guests will not find it, its device has no function 0", i >> 3, i & 7,
 			       bus->function[i]->name);
 }

@@ -90,7 +90,7 @@ static void report(struct kb_pci_bar *bar, const struct kb_region *other)
 			 space->name, space->limit);
 	else
 		snprintf(why, sizeof(why), "found no memory for its region");
-	kb_log(bus->cfg.log, KVMBOX_LOG_WARNING,
+	kb_logf(bus->cfg.log, KVMBOX_LOG_WARNING,
 	       "PCI %02x.%x: %s (0x%" PRIx64 "-0x%" PRIx64 ") %s and is not decoded (%lu such BARs so far)",
 	       bar->function->devfn >> 3, bar->function->devfn & 7, bar->label, bar->address, last, why,
 	       bus->misplaced);

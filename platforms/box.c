@@ -244,7 +244,7 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 	return rc;
 }
 
-enum kvmbox_end kvmbox_end(const struct kvmbox_box *box)
+enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box)
 {
 	return box->end;
 }

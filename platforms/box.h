@@ -24,7 +24,7 @@ struct kvmbox_box {
 	void *opaque;
 	struct kb_pc *pc;
 	struct kvmbox_function *functions;
-	enum kvmbox_end end;
+	enum kvmbox_end_reason end;
 	bool started, running;
 	bool cancelled;    /* check_wait asked for the end, or is broken: then failure says how */
 	struct kvmbox_error failure;

@@ -79,7 +79,7 @@ static void client_set_apic_base(void *opaque, uint64_t base)
 
 	kb_lapic_set_enabled(pc->lapic, base & (1u << 11));
 	if ((base & ~0xfffull) != KB_LAPIC_BASE)
-		kb_log(&pc->log, KVMBOX_LOG_WARNING,
+		kb_logf(&pc->log, KVMBOX_LOG_WARNING,
 		       "the guest moved its local APIC to 0x%llx; it stays at 0x%llx",
 		       (unsigned long long)(base & ~0xfffull), KB_LAPIC_BASE);
 }
@@ -111,14 +111,14 @@ static void wire_init(void *opaque)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_log(&pc->log, KVMBOX_LOG_WARNING, "INIT sent to the only CPU is ignored; reset through port 0xCF9 instead");
+	kb_logf(&pc->log, KVMBOX_LOG_WARNING, "INIT sent to the only CPU is ignored; reset through port 0xCF9 instead");
 }
 
 static void wire_reset(void *opaque, const char *how)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_log(&pc->log, KVMBOX_LOG_INFO, "the guest resets the machine (%s)", how);
+	kb_logf(&pc->log, KVMBOX_LOG_INFO, "the guest resets the machine (%s)", how);
 	pc->reset_wanted = true;
 	kb_vcpu_end(pc->vcpu);
 }
@@ -140,7 +140,7 @@ static void wire_quit(void *opaque)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_log(&pc->log, KVMBOX_LOG_INFO, "stopped from the terminal (Ctrl-A x)");
+	kb_logf(&pc->log, KVMBOX_LOG_INFO, "stopped from the terminal (Ctrl-A x)");
 	kb_vcpu_stop(pc->vcpu);
 }
 
@@ -338,7 +338,7 @@ static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbo
 
 static void set_clock(struct kb_pc *pc)
 {
-	const struct kvmbox_probe *host = kb_probe_cached();
+	const struct kvmbox_probe_result *host = kb_probe_cached();
 	const struct kvmbox_config *cfg = pc->cfg;
 
 	if (cfg->clock == KVMBOX_CLOCK_FIXED)

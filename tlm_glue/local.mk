@@ -1,6 +1,6 @@
 # tlm_glue/: the only room that knows SystemC. The convenience library is the
 # same code without libkvmbox, for tests that put a stand-in below it.
-TLM_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tlm_glue $(SYSTEMC_CFLAGS)
+TLM_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tlm_glue/include $(SYSTEMC_CFLAGS)
 TLM_CXXFLAGS = $(AM_CXXFLAGS) $(TLM_SAN)
 # SystemC's coroutines leave AddressSanitizer with wrong stack bounds, so that
 # it misses stacks being unwound and then sees ghosts. Heap checks stay.
@@ -33,4 +33,11 @@ kvmboxinclude_HEADERS += \
 	tlm_glue/kvmbox/tlm_dma.h \
 	tlm_glue/kvmbox/tlm_function.h \
 	tlm_glue/kvmbox/tlm_time.h
+	tlm_glue/include/kvmbox/pci_device.h \
+	tlm_glue/include/kvmbox/tlm.h \
+	tlm_glue/include/kvmbox/tlm_box.h \
+	tlm_glue/include/kvmbox/tlm_config.h \
+	tlm_glue/include/kvmbox/tlm_dma.h \
+	tlm_glue/include/kvmbox/tlm_function.h \
+	tlm_glue/include/kvmbox/tlm_time.h
 pkgconfig_DATA += tlm_glue/kvmbox-tlm.pc

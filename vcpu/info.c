@@ -30,7 +30,7 @@ static void print_us(const char *what, uint64_t ps)
 		printf("%-18s not measured\n", what);
 }
 
-static void print_caps(const struct kvmbox_probe *p)
+static void print_caps(const struct kvmbox_probe_result *p)
 {
 	size_t i, width = 0;
 
@@ -47,7 +47,7 @@ static void print_caps(const struct kvmbox_probe *p)
 	}
 }
 
-static void print_text(const struct kvmbox_probe *p)
+static void print_text(const struct kvmbox_probe_result *p)
 {
 	printf("%-18s %s\n", "KVM backend", p->backend);
 	printf("%-18s %s\n", "usable", yes_no(p->usable));
@@ -106,7 +106,7 @@ static void json_cap(const struct kvmbox_capability *c, bool last)
 	       json_bool(c->present), json_bool(c->required), c->value, last ? "" : ",");
 }
 
-static void print_json(const struct kvmbox_probe *p)
+static void print_json(const struct kvmbox_probe_result *p)
 {
 	size_t i;
 
@@ -155,8 +155,8 @@ int main(int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
-	static struct kvmbox_probe probe;
-	void (*print)(const struct kvmbox_probe *) = print_text;
+	static struct kvmbox_probe_result probe;
+	void (*print)(const struct kvmbox_probe_result *) = print_text;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "jhV", options, NULL)) != -1)

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void kb_log(const struct kb_log *log, enum kvmbox_log_level level, const char *fmt, ...)
+void kb_logf(const struct kb_log *log, enum kvmbox_log_level level, const char *fmt, ...)
 {
 	char msg[1024];
 	va_list ap;

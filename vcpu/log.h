@@ -13,7 +13,7 @@ struct kb_log {
 };
 
 /* Formats and hands over one message; log or log->fn may be NULL (dropped). */
-void kb_log(const struct kb_log *log, enum kvmbox_log_level level, const char *fmt, ...)
+void kb_logf(const struct kb_log *log, enum kvmbox_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*

@@ -113,7 +113,7 @@ static const struct behaviour_line lines[] = {
 _Static_assert(WANTED + LINES <= KVMBOX_PROBE_CAPS, "kvmbox_probe.cap is too small");
 
 /* kvm_fd < 0, b NULL: lists what is wanted, all absent. */
-static void list_caps(const struct kb_kvm_api *api, int kvm_fd, struct kvmbox_probe *probe)
+static void list_caps(const struct kb_kvm_api *api, int kvm_fd, struct kvmbox_probe_result *probe)
 {
 	size_t i;
 
@@ -128,7 +128,7 @@ static void list_caps(const struct kb_kvm_api *api, int kvm_fd, struct kvmbox_pr
 	}
 }
 
-static void list_behaviour(const struct kb_behaviour *b, struct kvmbox_probe *probe)
+static void list_behaviour(const struct kb_behaviour *b, struct kvmbox_probe_result *probe)
 {
 	size_t i;
 
@@ -163,7 +163,7 @@ static const char *backend(bool ran, bool native)
 	return "unknown";
 }
 
-static int check_required(struct kvmbox_probe *probe)
+static int check_required(struct kvmbox_probe_result *probe)
 {
 	size_t i;
 
@@ -178,7 +178,7 @@ static int check_required(struct kvmbox_probe *probe)
 	return 0;
 }
 
-int kb_probe(const struct kb_kvm_api *api, struct kvmbox_probe *probe)
+int kb_probe(const struct kb_kvm_api *api, struct kvmbox_probe_result *probe)
 {
 	struct kb_behaviour b = { 0 };
 	int kvm_fd, rc;
@@ -199,19 +199,19 @@ int kb_probe(const struct kb_kvm_api *api, struct kvmbox_probe *probe)
 	return rc;
 }
 
-int kvmbox_probe(struct kvmbox_probe *probe)
+int kvmbox_probe(struct kvmbox_probe_result *probe)
 {
 	return kb_probe(&kb_kvm_linux, probe);
 }
 
-static struct kvmbox_probe cached;
+static struct kvmbox_probe_result cached;
 
 static void fill_cached(void)
 {
 	kvmbox_probe(&cached);
 }
 
-const struct kvmbox_probe *kb_probe_cached(void)
+const struct kvmbox_probe_result *kb_probe_cached(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 

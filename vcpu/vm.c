@@ -213,7 +213,7 @@ void kb_vm_remove_ram(struct kb_vm *vm, struct kb_ram *ram)
 	kb_bus_remove(&vm->mem, &ram->region);
 	if (set_slot(vm, ram, false) < 0) {
 		/* KVM may still reach the pages: better to leak them than to let the guest write to freed ones. */
-		kb_log(vm->log, KVMBOX_LOG_ERROR, "KVM does not give memory %s back; its pages are kept", ram->region.name);
+		kb_logf(vm->log, KVMBOX_LOG_ERROR, "KVM does not give memory %s back; its pages are kept", ram->region.name);
 		ram->map = NULL;
 	}
 	free_ram(vm, ram);

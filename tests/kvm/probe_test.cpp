@@ -86,7 +86,7 @@ const kb_kvm_api injecting = {
 
 class probe : public testing::Test {
 protected:
-	struct kvmbox_probe p;
+	struct kvmbox_probe_result p;
 
 	void SetUp() override
 	{
@@ -267,7 +267,7 @@ TEST_F(probe, several_threads_may_probe)
 	std::atomic<int> good{0};
 	for (int i = 0; i < 4; i++)
 		threads.emplace_back([&] {
-			struct kvmbox_probe mine;
+			struct kvmbox_probe_result mine;
 			if (kvmbox_probe(&mine) == 0 && mine.kick_ps)
 				good++;
 		});
@@ -278,9 +278,9 @@ TEST_F(probe, several_threads_may_probe)
 
 TEST_F(probe, the_cached_one_stays)
 {
-	const struct kvmbox_probe *first = kb_probe_cached();
+	const struct kvmbox_probe_result *first = kb_probe_cached();
 	ASSERT_TRUE(first->usable) << first->why_not.msg;
-	struct kvmbox_probe copy = *first;
+	struct kvmbox_probe_result copy = *first;
 	EXPECT_EQ(kb_probe_cached(), first);
 	EXPECT_EQ(memcmp(&copy, first, sizeof(copy)), 0);
 }
@@ -369,7 +369,7 @@ TEST(info, program)
 	EXPECT_EQ(out.find("kvmbox-info "), 0u) << out;
 	EXPECT_EQ(run("--nonsense", out), 2);
 	EXPECT_EQ(run("extra", out), 2);
-	struct kvmbox_probe p;
+	struct kvmbox_probe_result p;
 	int want = kvmbox_probe(&p) == 0 ? 0 : 1;
 	EXPECT_EQ(run("", out), want);
 	EXPECT_NE(out.find(p.backend), std::string::npos) << out;

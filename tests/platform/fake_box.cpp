@@ -168,7 +168,7 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 	box->in_run = false;
 	return r;
 }
-enum kvmbox_end kvmbox_end(const struct kvmbox_box *box) { return box->end; }
+enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box) { return box->end; }
 int kvmbox_exit_status(const struct kvmbox_box *box) { return box->exit_status; }
 void kvmbox_stop(struct kvmbox_box *box) { box->stop = true; }
 uint64_t kvmbox_time(const struct kvmbox_box *box) { return box->time_ps; }

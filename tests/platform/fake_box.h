@@ -37,7 +37,7 @@ struct kvmbox_box {
 	uint64_t time_ps = 0;
 	uint64_t input_polls = 0;
 	bool stop = false, in_run = false;
-	enum kvmbox_end end = KVMBOX_END_NONE;
+	enum kvmbox_end_reason end = KVMBOX_END_NONE;
 	int exit_status = -1;
 	std::vector<std::unique_ptr<kvmbox_function>> functions;
 	std::vector<uint8_t> ram, high, rom;

@@ -23,13 +23,9 @@
 #include <unistd.h>
 #include <vector>
 
-// struct kb_log and kb_log(): g++ -Wshadow takes the function for hiding a constructor.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
 #include "devices/chardev.h"
 }
-#pragma GCC diagnostic pop
 
 namespace {
 

@@ -117,7 +117,7 @@ class kvm : public testing::Test {
 protected:
 	fake_kernel kernel;
 	kvmbox_error err{};
-	struct kvmbox_probe probe;
+	struct kvmbox_probe_result probe;
 
 	void SetUp() override { k = &kernel; }
 	void TearDown() override

@@ -6,13 +6,9 @@
 #include <string>
 #include <vector>
 
-// vcpu/log.h has a struct and a function of one name, which g++ calls shadowing.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
 #include "devices/lapic.h"
 }
-#pragma GCC diagnostic pop
 
 namespace {
 

@@ -8,14 +8,10 @@
 #include <string>
 #include <vector>
 
-// struct kb_log and kb_log() share a name, as C allows.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
 #include "devices/pci.h"
 #include "devices/pci_regs.h"
 }
-#pragma GCC diagnostic pop
 
 namespace kvmbox {
 

@@ -7,13 +7,9 @@
 #include <string>
 #include <vector>
 
-// struct kb_log and kb_log(): g++ -Wshadow takes the function for hiding a constructor.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
 #include "devices/uart.h"
 }
-#pragma GCC diagnostic pop
 
 namespace {
 

@@ -184,7 +184,7 @@ unsigned kvmbox_function_bdf(const struct kvmbox_function *function);
 /* Where the guest has put a BAR; false while it is not decoded. */
 bool kvmbox_function_bar_address(const struct kvmbox_function *function, unsigned bar, uint64_t *address);
 
-enum kvmbox_end {
+enum kvmbox_end_reason {
 	KVMBOX_END_NONE,     /* still going */
 	KVMBOX_END_EXIT,     /* guest wrote the debug-exit port; kvmbox_exit_status() */
 	KVMBOX_END_STOPPED,  /* kvmbox_stop() or check_wait said so; can be run again */
@@ -200,7 +200,7 @@ enum kvmbox_end {
  * again after END_STOPPED.
  */
 int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err);
-enum kvmbox_end kvmbox_end(const struct kvmbox_box *box);
+enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box);
 /* Status the guest wrote to the debug-exit port (0-255); -1 if it did not. */
 int kvmbox_exit_status(const struct kvmbox_box *box);
 /*

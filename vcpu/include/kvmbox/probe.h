@@ -27,7 +27,7 @@ struct kvmbox_capability {
 
 #define KVMBOX_PROBE_CAPS 48
 
-struct kvmbox_probe {
+struct kvmbox_probe_result {
 	bool usable;                 /* KVM opens and everything required is there */
 	struct kvmbox_error why_not; /* when not usable */
 	char backend[64];            /* "VMX", "SVM", "PVM (software)", "unknown": kernel module in use */
@@ -40,23 +40,13 @@ struct kvmbox_probe {
 	size_t caps;
 };
 
-/* Structure and function share a name, as stat() does; C++ has to say "struct kvmbox_probe" and g++ -Wshadow would complain. */
-#ifdef __cplusplus
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wshadow"
-#endif
-
 /*
  * Fills *probe. Takes some tens of milliseconds (runs a small VM). Returns 0 when the box can run,
  * else the negative errno of what is in the way; *probe is filled either way.
  * Any thread; one at a time runs, others wait. Meanwhile it has the handler of the signal SIGRTMIN+7
  * (vcpu/kick.h), passes others' signals on to the handler that was there, and restores that in the end.
  */
-int kvmbox_probe(struct kvmbox_probe *probe);
-
-#ifdef __cplusplus
-#pragma GCC diagnostic pop
-#endif
+int kvmbox_probe(struct kvmbox_probe_result *probe);
 
 #ifdef __cplusplus
 }

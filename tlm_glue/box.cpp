@@ -236,7 +236,7 @@ void box::log(kvmbox_log_level level, const char *msg)
 
 /* ---- questions ---------------------------------------------------------------- */
 
-enum ::kvmbox_end_reason box::end() const
+kvmbox_end_reason box::end() const
 {
 	return m_c ? ::kvmbox_end(m_c) : KVMBOX_END_ERROR;
 }

@@ -26,13 +26,6 @@ nodist_EXTRA_libkvmbox_tlm_la_SOURCES = dummy.cpp
 libkvmbox_tlm_la_LIBADD = libkbtlm.la libkvmbox.la $(SYSTEMC_LIBS) -lpthread
 libkvmbox_tlm_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0
 kvmboxinclude_HEADERS += \
-	tlm_glue/kvmbox/pci_device.h \
-	tlm_glue/kvmbox/tlm.h \
-	tlm_glue/kvmbox/tlm_box.h \
-	tlm_glue/kvmbox/tlm_config.h \
-	tlm_glue/kvmbox/tlm_dma.h \
-	tlm_glue/kvmbox/tlm_function.h \
-	tlm_glue/kvmbox/tlm_time.h
 	tlm_glue/include/kvmbox/pci_device.h \
 	tlm_glue/include/kvmbox/tlm.h \
 	tlm_glue/include/kvmbox/tlm_box.h \

@@ -195,7 +195,7 @@ uint8_t *kvmbox_dma_ptr(struct kvmbox_box *b, uint64_t addr, uint64_t *start, ui
 			*start = r.base;
 			*end = r.base + r.bytes.size() - 1;
 			*readonly = r.ro;
-			return r.bytes.data();
+			return r.bytes.data() + (addr - r.base);
 		}
 	return nullptr;
 }
@@ -219,7 +219,6 @@ int kvmbox_dma(struct kvmbox_box *b, struct kvmbox_function *f, uint64_t addr, v
 			uint8_t *m = kvmbox_dma_ptr(b, addr + i, &start, &end, &ro);
 			if (!m || (ro && write))
 				return -EFAULT;
-			m += addr + i - start;
 			if (pass && write)
 				*m = p[i];
 			else if (pass)

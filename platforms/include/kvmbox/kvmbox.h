@@ -46,6 +46,12 @@ enum kvmbox_clock_source {
 	KVMBOX_CLOCK_FIXED, /* every exit costs fixed_exit_ps, computing is free: reproducible */
 };
 
+/* How a slice meets its end, an event due at t. */
+enum kvmbox_slices {
+	KVMBOX_SLICES_PRECISE, /* the guest is kicked early by the host's measured latency and stalls up to t */
+	KVMBOX_SLICES_EAGER,   /* it is kicked at t and leaves as late as the host lets it */
+};
+
 /* How accesses of a function meet simulated time. */
 enum kvmbox_access_mode {
 	KVMBOX_SYNCHRONISED,  /* simulator first reaches the guest's time; delay starts at 0 */
@@ -71,6 +77,7 @@ struct kvmbox_config {
 	enum kvmbox_clock_source clock;
 	double time_scale;        /* simulated seconds per second of guest CPU time */
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
+	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
@@ -82,6 +89,8 @@ struct kvmbox_config {
 
 void kvmbox_config_init(struct kvmbox_config *cfg);
 void kvmbox_config_clear(struct kvmbox_config *cfg);
+/* Deep copy; dst's old content is overwritten, not freed. -ENOMEM: dst is cleared. */
+int kvmbox_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src);
 /* One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. -EINVAL names key, value and what is accepted. */
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value,
 		      struct kvmbox_error *err);
@@ -210,6 +219,8 @@ int kvmbox_exit_status(const struct kvmbox_box *box);
 void kvmbox_stop(struct kvmbox_box *box);
 /* Guest time: of the vCPU's next instruction. */
 uint64_t kvmbox_time(const struct kvmbox_box *box);
+/* Another quantum from the next slice on. -EINVAL: 0, or longer than a day. */
+int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps);
 const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box);
 
 /* ---- calls up: what devices do to the box -------------------------------- */

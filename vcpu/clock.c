@@ -39,7 +39,14 @@ void kb_clock_account(struct kb_clock *c, uint64_t ticks, bool ring3, bool kicke
 	unsigned __int128 ps;
 
 	if (c->source == KB_CLOCK_FIXED) {
-		kb_clock_charge(c, kicked ? c->fixed_stride_ps : c->fixed_exit_ps);
+		/*
+		 * A kick after a short stay was armed for an earlier one (kick.h) or came from another thread: when, is up
+		 * to the host, so it must not move this clock.
+		 */
+		if (kicked)
+			kb_clock_charge(c, ticks < c->tsc_hz / FIXED_PATIENCE_HZ / 2 ? 0 : c->fixed_stride_ps);
+		else
+			kb_clock_charge(c, c->fixed_exit_ps);
 		return;
 	}
 	/* Something ran: at least one tick, or a guest that polls a clock could see it stand still. */

@@ -29,7 +29,10 @@ struct kb_clock {
 void kb_clock_init_tsc(struct kb_clock *c, uint64_t tsc_hz, double time_scale, const uint64_t cost_ps[2]);
 void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps);
 
-/* One stay in the guest is over: ticks of host TSC around KVM_RUN; ring3 at the exit; kicked: left by a kick. */
+/*
+ * One stay in the guest is over: ticks of host TSC around KVM_RUN; ring3 at the exit; kicked: left by a kick. The fixed
+ * clock moves by an exit's cost, by its stride after a kick that ended a long computation, and not by other kicks.
+ */
 void kb_clock_account(struct kb_clock *c, uint64_t ticks, bool ring3, bool kicked);
 /* The guest is stalled for ps. */
 void kb_clock_charge(struct kb_clock *c, uint64_t ps);

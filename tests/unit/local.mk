@@ -72,3 +72,8 @@ tests_unit_chardev_LDADD = $(TEST_LIBS)
 tests_unit_uart_SOURCES = tests/unit/uart_test.cpp
 tests_unit_uart_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_uart_LDADD = $(TEST_LIBS)
+
+UNIT_TESTS += tests/unit/clock
+tests_unit_clock_SOURCES = tests/unit/clock_test.cpp
+tests_unit_clock_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_clock_LDADD = $(TEST_LIBS)

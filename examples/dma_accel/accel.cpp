@@ -171,6 +171,7 @@ void accel::reset()
 	m_proc_ps = ACCEL_PROC_PS_DEFAULT;
 	m_desc_addr = m_start_ps = m_end_ps = 0;
 	m_start.cancel();
+	m_abort.notify();
 	update_intx();
 }
 
@@ -204,6 +205,7 @@ void accel::run_list()
 	measurement m = { 0, start, start, sc_core::SC_ZERO_TIME, 0 };
 	bool irq = false;
 
+	m_running = m_job_generation;
 	for (uint32_t i = 0; i < m_job_count && !m.error; i++) {
 		accel_desc d{};
 
@@ -263,7 +265,7 @@ uint32_t accel::execute(const accel_desc &d, std::vector<uint8_t> &data)
 		std::memcpy(data.data(), &m_window[d.src], d.length);
 	else if (!dma_read(d.src, data.data(), d.length))
 		return ACCEL_ERR_DMA;
-	wait(sc_time(double(m_job_proc_ps), sc_core::SC_PS) * d.length);
+	wait(sc_time(double(m_job_proc_ps), sc_core::SC_PS) * d.length, m_abort);
 	if (aborted())
 		return ACCEL_PENDING;
 	if (to_window) {

@@ -45,7 +45,7 @@ private:
 	uint32_t run_descriptor(uint64_t address, accel_desc &d);
 	uint32_t execute(const accel_desc &d, std::vector<uint8_t> &data);
 	bool process(const accel_desc &d, std::vector<uint8_t> &data);
-	bool aborted() const { return m_generation != m_job_generation; }
+	bool aborted() const { return m_generation != m_running; }
 
 	uint32_t m_ctrl = 0, m_status = 0, m_int_enable = 0, m_int_status = 0, m_completed = 0, m_last_error = 0;
 	uint32_t m_proc_ps = ACCEL_PROC_PS_DEFAULT, m_scratch = 0;
@@ -55,8 +55,9 @@ private:
 	// The job under way, latched at the doorbell.
 	uint32_t m_job_count = 0, m_job_proc_ps = 0;
 	uint64_t m_job_addr = 0;
-	unsigned m_generation = 0, m_job_generation = 0; // CTRL.RESET makes them differ: the job is dead
-	sc_core::sc_event m_start;
+	unsigned m_generation = 0, m_job_generation = 0;
+	unsigned m_running = 0; // the worker's; CTRL.RESET makes m_generation differ: its job is dead
+	sc_core::sc_event m_start, m_abort;
 	std::vector<measurement> m_jobs;
 };
 

@@ -90,6 +90,15 @@ static void enable_interrupt(const struct script_step *s)
 	pic_unmask(pic_irq);
 }
 
+static void poll_ram(struct script_step *s)
+{
+	volatile uint64_t *p = (volatile uint64_t *)(uintptr_t)s->offset;
+
+	for (unsigned looks = 0; *p != s->value && looks < 20000; looks++)
+		time_ps();
+	s->value = *p;
+}
+
 static bool step(struct script_step *s)
 {
 	switch (s->op) {
@@ -103,8 +112,7 @@ static bool step(struct script_step *s)
 		s->value = *(volatile uint64_t *)(uintptr_t)s->offset;
 		return true;
 	case SCRIPT_POLL:
-		while (*(volatile uint64_t *)(uintptr_t)s->offset != s->value)
-			time_ps();
+		poll_ram(s);
 		return true;
 	case SCRIPT_MSI:
 	case SCRIPT_INTX:

@@ -19,7 +19,7 @@ enum script_op {
 	SCRIPT_READ,   /* BAR bar of slot, at offset, width bytes */
 	SCRIPT_WRITE,
 	SCRIPT_RAM,    /* reads RAM at offset */
-	SCRIPT_POLL,   /* reads RAM at offset until it is value */
+	SCRIPT_POLL,   /* reads RAM at offset until it is value, 20000 times at most */
 	SCRIPT_MSI,    /* enables MSI of the slot */
 	SCRIPT_INTX,   /* unmasks the slot's INTx, for one interrupt */
 	SCRIPT_SLEEP,  /* HLT until the next interrupt since the last of these two; value: when its handler looked at the clock */

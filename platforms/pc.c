@@ -78,7 +78,7 @@ static void client_set_apic_base(void *opaque, uint64_t base)
 	struct kb_pc *pc = opaque;
 
 	kb_lapic_set_enabled(pc->lapic, base & (1u << 11));
-	if ((base & ~0xfffull) != KB_LAPIC_BASE)
+	if ((base & ~0xfffull) != KB_LAPIC_BASE && kb_log_ratelimit(&pc->apic_moves))
 		kb_logf(&pc->log, KVMBOX_LOG_WARNING,
 		       "the guest moved its local APIC to 0x%llx; it stays at 0x%llx",
 		       (unsigned long long)(base & ~0xfffull), KB_LAPIC_BASE);
@@ -111,14 +111,16 @@ static void wire_init(void *opaque)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_logf(&pc->log, KVMBOX_LOG_WARNING, "INIT sent to the only CPU is ignored; reset through port 0xCF9 instead");
+	if (kb_log_ratelimit(&pc->inits))
+		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "INIT sent to the only CPU is ignored; reset through port 0xCF9 instead");
 }
 
 static void wire_reset(void *opaque, const char *how)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_logf(&pc->log, KVMBOX_LOG_INFO, "the guest resets the machine (%s)", how);
+	if (kb_log_ratelimit(&pc->resets))
+		kb_logf(&pc->log, KVMBOX_LOG_INFO, "the guest resets the machine (%s), %lu so far", how, pc->resets);
 	pc->reset_wanted = true;
 	kb_vcpu_end(pc->vcpu);
 }

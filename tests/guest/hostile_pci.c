@@ -218,7 +218,7 @@ static void port_access(void)
 	}
 }
 
-/* Many random values to or from one port (or configuration register): an exit each instruction. */
+/* Many values from or to one port (or configuration register). KVM hands over those of ins in one exit, those of outs singly. */
 static unsigned port_string(void)
 {
 	static uint32_t buf[64];
@@ -233,14 +233,22 @@ static unsigned port_string(void)
 		outl(0xcf8, 0x80000000u | bdf[below(FUNCTIONS)] << 8 | (uint32_t)(below(4) ? below(16) * 4 : below(256) & 0xfc));
 		port = 0xcfc;
 	}
-	switch (below(4)) {
+	switch (below(8)) {
 	case 0:
-		__asm__ volatile("rep insl" : "+D"(dst), "+c"(left) : "d"(port) : "memory");
+		__asm__ volatile("rep insb" : "+D"(dst), "+c"(left) : "d"(port) : "memory");
 		break;
 	case 1:
-		__asm__ volatile("rep outsb" : "+S"(src), "+c"(left) : "d"(port) : "memory");
+		__asm__ volatile("rep insw" : "+D"(dst), "+c"(left) : "d"(port) : "memory");
 		break;
 	case 2:
+	case 3:
+	case 4:
+		__asm__ volatile("rep insl" : "+D"(dst), "+c"(left) : "d"(port) : "memory");
+		break;
+	case 5:
+		__asm__ volatile("rep outsb" : "+S"(src), "+c"(left) : "d"(port) : "memory");
+		break;
+	case 6:
 		__asm__ volatile("rep outsw" : "+S"(src), "+c"(left) : "d"(port) : "memory");
 		break;
 	default:
@@ -493,7 +501,7 @@ static unsigned step(void)
 		config_access();
 	else if (what < 28)
 		port_access();
-	else if (what < 45)
+	else if (what < 50)
 		return port_string();
 	else if (what < 68)
 		memory_access();

@@ -377,7 +377,7 @@ TEST_F(hostile, GuestsDidAllTheirSteps)
 		EXPECT_EQ(m.boots, 1u) << r->name();
 		EXPECT_GE(m.steps, 1000u * kilosteps) << r->name();
 		EXPECT_GT(m.jobs, 1000u) << r->name();
-		EXPECT_GT(m.forbidden_jobs, 1000u) << r->name();
+		EXPECT_GT(m.forbidden_jobs, 500u) << r->name();
 		EXPECT_GT(m.interrupts, 200u) << r->name();
 		EXPECT_GT(m.naps, 100u) << r->name();
 		EXPECT_GT(r->accelerator.jobs().size(), 100u) << r->name();
@@ -438,6 +438,24 @@ TEST_F(hostile, NobodyWritesWithoutBusMastering)
 TEST_F(hostile, DoNotFloodTheLog)
 {
 	EXPECT_LT(reports::all().size(), 200u * boxes);
+	if (!rigs[0]->pc.c_box())
+		return;
+	// An INIT to the only CPU, by message, many times.
+	const size_t before = reports::all().size();
+	for (unsigned i = 0; i < 5000; i++) {
+		tlm::tlm_generic_payload gp;
+		sc_core::sc_time t;
+		uint32_t init = 0x500;
+
+		gp.set_command(tlm::TLM_WRITE_COMMAND);
+		gp.set_address(0xfee00000);
+		gp.set_data_ptr(reinterpret_cast<unsigned char *>(&init));
+		gp.set_data_length(sizeof(init));
+		gp.set_streaming_width(sizeof(init));
+		rigs[0]->chipset->b_transport(gp, t);
+		ASSERT_EQ(gp.get_response_status(), tlm::TLM_OK_RESPONSE);
+	}
+	EXPECT_LT(reports::all().size() - before, 30u);
 }
 
 TEST_F(hostile, DoNotEatMemory)

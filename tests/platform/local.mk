@@ -86,7 +86,7 @@ tests_platform_hostile_wild_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_hostile_wild_LDADD = $(HOSTILE_LIBS)
 
 # ...and ones that follow a script.
-SCRIPTED = tests/platform/agreement_fixed tests/platform/agreement_tsc
+SCRIPTED = tests/platform/accel tests/platform/agreement_fixed tests/platform/agreement_tsc tests/platform/foreign
 check_PROGRAMS += $(SCRIPTED)
 TESTS += $(SCRIPTED)
 SCRIPT_H = tests/platform/script.h tests/platform/platform_test.h tests/guest/script.h
@@ -128,3 +128,14 @@ CLEANFILES += tests/platform/puppet.elf
 GUEST_CLEAN += tests/platform/puppet.guest.o
 EXTRA_DIST += tests/platform/puppet.c tests/platform/puppet_regs.h
 tests/platform/puppet.guest.o: tests/platform/puppet_regs.h
+
+tests_platform_foreign_SOURCES = tests/platform/foreign_test.cpp $(SCRIPT_H)
+tests_platform_foreign_CPPFLAGS = $(SCRIPT_CPPFLAGS)
+tests_platform_foreign_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_foreign_LDADD = $(HOSTILE_LIBS)
+
+tests_platform_accel_SOURCES = tests/platform/accel_test.cpp examples/dma_accel/accel.cpp examples/dma_accel/accel.h \
+	examples/dma_accel/accel_regs.h $(SCRIPT_H)
+tests_platform_accel_CPPFLAGS = $(SCRIPT_CPPFLAGS)
+tests_platform_accel_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_accel_LDADD = $(HOSTILE_LIBS)

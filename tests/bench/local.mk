@@ -6,7 +6,9 @@ tests/bench/accesses0.guest.o: tests/bench/accesses.c
 tests/bench/compute.guest.o: tests/bench/compute.h
 CLEANFILES += $(BENCH_GUESTS) $(BENCH_GUESTS:.elf=.guest.o)
 
+if HAVE_SYSTEMC
 EXTRA_PROGRAMS += tests/bench/mmio
+endif
 tests_bench_mmio_SOURCES = tests/bench/mmio.cpp tests/bench/raw.c tests/bench/raw.h \
 	tests/bench/accesses.h tests/bench/compute.h
 tests_bench_mmio_CPPFLAGS = $(TLM_CPPFLAGS) -DBENCH_GUESTS='"$(abs_builddir)/tests/bench"'

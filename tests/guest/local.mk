@@ -9,26 +9,26 @@ TEST_GUESTS_BARE = tests/guest/triple_fault.elf tests/guest/bad_insn.elf tests/g
 
 # Handlers and main() share a file here, so all of it is compiled for CPL0. (A longer match than %.guest.o: wins.)
 tests/guest/%.guest.o: tests/guest/%.c $(GUEST_INCLUDES) tests/guest/check.h tests/guest/reset.h
-	@$(MKDIR_P) $(@D)
-	$(GUEST_V_CC)$(GUEST_CC) $(GUEST_CPPFLAGS) $(GUEST_KERNEL_CFLAGS) -c -o $@ $<
+	@mkdir -p $(@D)
+	$(GUEST_COMPILE) $(GUEST_KERNEL_CFLAGS) -c -o $@ $<
 
 tests/guest/%.32.o: tests/guest/%.S
-	@$(MKDIR_P) $(@D)
-	$(GUEST_V_CC)$(GUEST_CC) $(GUEST_CPPFLAGS) -m32 -c -o $@ $<
+	@mkdir -p $(@D)
+	$(GUEST_COMPILE) -m32 -c -o $@ $<
 
 tests/guest/triple_fault.elf tests/guest/bad_insn.elf: tests/guest/%.elf: tests/guest/%.guest.o tests/guest/bare.ld
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_x86_64 -static -nostdlib --build-id=none -z noexecstack \
+	$(GUEST_LINK) -m elf_x86_64 -static -nostdlib --build-id=none -z noexecstack \
 		-T $(srcdir)/tests/guest/bare.ld -o $@ $<
 
 tests/guest/prot32.elf: tests/guest/prot32.32.o tests/guest/bare.ld
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_i386 -static -nostdlib --build-id=none -z noexecstack \
+	$(GUEST_LINK) -m elf_i386 -static -nostdlib --build-id=none -z noexecstack \
 		-T $(srcdir)/tests/guest/bare.ld -o $@ $<
 
 tests/guest/flat.bin: tests/guest/flat.guest.o
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_x86_64 -Ttext=0 --oformat binary -o $@ $<
+	$(GUEST_LINK) -m elf_x86_64 -Ttext=0 --oformat binary -o $@ $<
 
 tests/guest/%.rom: tests/guest/%.32.o
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_i386 -Ttext=0 --oformat binary -o $@ $<
+	$(GUEST_LINK) -m elf_i386 -Ttext=0 --oformat binary -o $@ $<
 
 GUEST_CLEAN += $(TEST_GUESTS:.elf=.guest.o) tests/guest/triple_fault.guest.o tests/guest/bad_insn.guest.o \
 	tests/guest/prot32.32.o tests/guest/flat.guest.o tests/guest/reset_vector.32.o tests/guest/hostile_rom.32.o

@@ -1,67 +1,61 @@
 # Platform tests: one program per elaboration (SystemC has one kernel per
 # process). The "glue" ones run over a stand-in for the C core and need no KVM.
-PLATFORM_CPPFLAGS = $(TLM_CPPFLAGS) $(GTEST_CFLAGS)
+PLATFORM_CPPFLAGS = $(TLM_CPPFLAGS)
 
 check_LTLIBRARIES += tests/platform/libfakebox.la
 tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platform/fake_box.h
-tests_platform_libfakebox_la_CPPFLAGS = $(TLM_CPPFLAGS)
+tests_platform_libfakebox_la_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
 GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+noinst_HEADERS += tests/platform/platform_test.h
 
 GLUE_TESTS = \
-	tests/platform/config \
-	tests/platform/dma \
-	tests/platform/end \
-	tests/platform/exception \
-	tests/platform/input \
-	tests/platform/kill \
-	tests/platform/time_fs \
-	tests/platform/time_ns \
-	tests/platform/transport
+	tests/platform/config_test \
+	tests/platform/dma_test \
+	tests/platform/end_test \
+	tests/platform/exception_test \
+	tests/platform/input_test \
+	tests/platform/kill_test \
+	tests/platform/time_fs_test \
+	tests/platform/time_ns_test \
+	tests/platform/transport_test
 check_PROGRAMS += $(GLUE_TESTS)
 TESTS += $(GLUE_TESTS)
 
-tests_platform_config_SOURCES = tests/platform/config_test.cpp tests/platform/platform_test.h
-tests_platform_config_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_config_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_config_LDADD = $(GLUE_LIBS)
+tests_platform_config_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_config_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_config_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_dma_SOURCES = tests/platform/dma_test.cpp
-tests_platform_dma_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_dma_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_dma_LDADD = $(GLUE_LIBS)
+tests_platform_dma_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_dma_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_dma_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_end_SOURCES = tests/platform/end_test.cpp
-tests_platform_end_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_end_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_end_LDADD = $(GLUE_LIBS)
+tests_platform_end_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_end_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_exception_SOURCES = tests/platform/exception_test.cpp
-tests_platform_exception_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_exception_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_exception_LDADD = $(GLUE_LIBS)
+tests_platform_exception_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_exception_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_exception_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_input_SOURCES = tests/platform/input_test.cpp
-tests_platform_input_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_input_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_input_LDADD = $(GLUE_LIBS)
+tests_platform_input_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_input_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_input_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_kill_SOURCES = tests/platform/kill_test.cpp
-tests_platform_kill_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_kill_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_kill_LDADD = $(GLUE_LIBS)
+tests_platform_kill_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_kill_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_kill_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_time_fs_SOURCES = tests/platform/time_test.cpp
-tests_platform_time_fs_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
-tests_platform_time_fs_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_time_fs_LDADD = $(GLUE_LIBS)
+tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp
+tests_platform_time_fs_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
+tests_platform_time_fs_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_time_fs_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_time_ns_SOURCES = tests/platform/time_test.cpp
-tests_platform_time_ns_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-9
-tests_platform_time_ns_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_time_ns_LDADD = $(GLUE_LIBS)
+tests_platform_time_ns_test_SOURCES = tests/platform/time_test.cpp
+tests_platform_time_ns_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-9
+tests_platform_time_ns_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_time_ns_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_transport_SOURCES = tests/platform/transport_test.cpp
-tests_platform_transport_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_transport_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_transport_LDADD = $(GLUE_LIBS)
+tests_platform_transport_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_transport_test_LDADD = $(GLUE_LIBS)

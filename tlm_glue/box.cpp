@@ -182,17 +182,14 @@ void box::end_of_elaboration()
 
 void box::run()
 {
-	kvmbox_error err{};
-	int r = 0;
-
 	const uint64_t global = to_ps(tlm::tlm_global_quantum::instance().get());
 	if (m_global_quantum && global)
 		kvmbox_set_quantum(m_c, global);
-	if (!m_stop) {
-		m_running = true;
-		r = kvmbox_run(m_c, &err);
-		m_running = false;
-	}
+
+	kvmbox_error err{};
+	m_running = true;
+	const int r = kvmbox_run(m_c, &err);
+	m_running = false;
 	cancel_watchdog();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
 	rethrow();
@@ -246,7 +243,7 @@ void box::log(kvmbox_log_level level, const char *msg)
 
 /* ---- questions ---------------------------------------------------------------- */
 
-enum ::kvmbox_end_reason box::end() const
+kvmbox_end_reason box::end() const
 {
 	return m_c ? ::kvmbox_end(m_c) : KVMBOX_END_ERROR;
 }

@@ -98,6 +98,7 @@ void config::parse_args(int argc, const char *const *argv)
 
 		if (arg == "help" || arg == "--help") {
 			kvmbox_config_help(stdout);
+			fputs("stop_simulation: yes/no, default yes; sc_stop() when the guest has ended\n", stdout);
 			m_help = true;
 		} else if (eq == std::string::npos || eq == 0) {
 			report("argument '" + arg + "': expected key=value, or help for a list of keys");

@@ -1,7 +1,7 @@
 # tlm_glue/: the only room that knows SystemC. The convenience library is the
 # same code without libkvmbox, for tests that put a stand-in below it.
-TLM_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tlm_glue/include $(SYSTEMC_CFLAGS)
-TLM_CXXFLAGS = $(AM_CXXFLAGS) -std=$(SYSTEMC_STD) $(KB_SAN_TLM)
+TLM_CPPFLAGS = $(AM_CPPFLAGS)
+TLM_CXXFLAGS = $(AM_CXXFLAGS) -std=$(SYSTEMC_STD) $(KB_SAN_TLM) -I$(top_srcdir)/tlm_glue/include $(SYSTEMC_CFLAGS)
 TLM_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS)
 noinst_LTLIBRARIES += libkbtlm.la
 libkbtlm_la_SOURCES = \
@@ -13,7 +13,6 @@ libkbtlm_la_SOURCES = \
 	tlm_glue/poller.cpp tlm_glue/poller.h \
 	tlm_glue/ratelimit.h \
 	tlm_glue/time.cpp
-libkbtlm_la_CPPFLAGS = $(TLM_CPPFLAGS)
 libkbtlm_la_CXXFLAGS = $(TLM_CXXFLAGS)
 
 lib_LTLIBRARIES += libkvmbox-tlm.la

@@ -1,6 +1,10 @@
 # What is not code of the box: the installed tree, configure's messages, ./run. Shell scripts whose results look like
 # GoogleTest's.
-INSTALL_TESTS = tests/install/configure_test.sh tests/install/driver_test.sh tests/install/installed_test.sh \
+INSTALL_TESTS = \
+	tests/install/configure_test.sh \
+	tests/install/dist_test.sh \
+	tests/install/driver_test.sh \
+	tests/install/installed_test.sh \
 	tests/install/run_test.sh
 TESTS += $(INSTALL_TESTS)
 INSTALL_TESTS_ENVIRONMENT = \

@@ -1,14 +1,13 @@
-# Platform tests: one program per elaboration (SystemC has one kernel per
-# process). The "glue" ones run over a stand-in for the C core and need no KVM.
+# Platform tests: one program per elaboration (SystemC has one kernel per process). NAME_test is made from NAME_test.cpp.
+TLM_TEST_LIBS = $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
 PLATFORM_CPPFLAGS = $(TLM_CPPFLAGS)
 
+# The "glue" ones run over a stand-in for the C core and need no KVM.
 check_LTLIBRARIES += tests/platform/libfakebox.la
 tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platform/fake_box.h
-tests_platform_libfakebox_la_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(TLM_TEST_LIBS) $(LIBELF_LIBS)
 noinst_HEADERS += tests/platform/platform_test.h
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
 
 GLUE_TESTS = \
 	tests/platform/config_test \
@@ -23,27 +22,21 @@ GLUE_TESTS = \
 check_PROGRAMS += $(GLUE_TESTS)
 TESTS += $(GLUE_TESTS)
 
-tests_platform_config_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_config_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_config_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_dma_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_dma_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_dma_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_end_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_end_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_exception_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_exception_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_exception_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_input_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_input_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_input_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_kill_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_kill_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_kill_test_LDADD = $(GLUE_LIBS)
 
@@ -57,35 +50,31 @@ tests_platform_time_ns_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-9
 tests_platform_time_ns_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_time_ns_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_transport_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_test_LDADD = $(GLUE_LIBS)
-tests_platform_transport_SOURCES = tests/platform/transport_test.cpp
-tests_platform_transport_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_transport_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_transport_LDADD = $(GLUE_LIBS)
 
 # With the real box; those with a guest skip where KVM is not usable.
-GUEST_TESTS = tests/platform/config_real tests/platform/guest tests/platform/guest_abort
+REAL_LIBS = libkvmbox-tlm.la libkvmbox.la $(TLM_TEST_LIBS)
+PUPPET_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DPUPPET='"$(abs_builddir)/tests/platform/puppet.elf"'
+noinst_HEADERS += tests/platform/puppeteer.h
+
+GUEST_TESTS = \
+	tests/platform/config_real_test \
+	tests/platform/guest_test \
+	tests/platform/guest_abort_test
 check_PROGRAMS += $(GUEST_TESTS)
 TESTS += $(GUEST_TESTS)
-REAL_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
-PUPPET_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DPUPPET='"$(abs_builddir)/tests/platform/puppet.elf"'
 
-tests_platform_config_real_SOURCES = tests/platform/config_real_test.cpp
-tests_platform_config_real_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_config_real_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_config_real_LDADD = $(REAL_LIBS)
+tests_platform_config_real_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_config_real_test_LDADD = $(REAL_LIBS)
 
-tests_platform_guest_SOURCES = tests/platform/guest_test.cpp tests/platform/puppeteer.h
-tests_platform_guest_CPPFLAGS = $(PUPPET_CPPFLAGS)
-tests_platform_guest_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_guest_LDADD = $(REAL_LIBS)
+tests_platform_guest_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_guest_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_guest_test_LDADD = $(REAL_LIBS)
 
-tests_platform_guest_abort_SOURCES = tests/platform/guest_abort_test.cpp
-tests_platform_guest_abort_CPPFLAGS = $(PUPPET_CPPFLAGS)
-tests_platform_guest_abort_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_guest_abort_LDADD = $(REAL_LIBS)
+tests_platform_guest_abort_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_guest_abort_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_guest_abort_test_LDADD = $(REAL_LIBS)
 
 check_DATA += tests/platform/puppet.elf
 CLEANFILES += tests/platform/puppet.elf

@@ -15,3 +15,6 @@ include $(srcdir)/tests/platform/local.mk
 endif
 endif
 include $(srcdir)/tests/guest/local.mk
+if HAVE_SYSTEMC
+include $(srcdir)/tests/bench/local.mk
+endif

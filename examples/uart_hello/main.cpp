@@ -1,17 +1,13 @@
-// The smallest box: runs a guest until it ends, with its serial port on the terminal.
-//
-//	uart_hello [key=value ...]    ("help" lists the keys; guest=PATH runs another program)
+// The smallest box: a guest prints a line on COM1. Arguments: the box's key=value configuration.
 #include <kvmbox/tlm.h>
 
 int sc_main(int argc, char **argv)
 {
-	kvmbox::config config("serial=stdio guest=" GUEST);
-
-	config.parse_args(argc, argv);
-	if (config.help_wanted())
+	kvmbox::config cfg("guest=" GUEST);
+	cfg.parse_args(argc, argv);
+	if (cfg.help_wanted())
 		return 0;
-
-	kvmbox::box pc("pc", config);
+	kvmbox::box pc("pc", cfg);
 
 	sc_core::sc_start();
 	return pc.exit_status();

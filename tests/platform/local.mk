@@ -89,7 +89,7 @@ tests_platform_guest_abort_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_abort_LDADD = $(REAL_LIBS)
 
 check_DATA += tests/platform/puppet.elf
-CLEANFILES += tests/platform/puppet.elf tests/platform/puppet.guest.o
+CLEANFILES += tests/platform/puppet.elf
+GUEST_CLEAN += tests/platform/puppet.guest.o
 EXTRA_DIST += tests/platform/puppet.c tests/platform/puppet_regs.h
-.SECONDARY: tests/platform/puppet.guest.o
 tests/platform/puppet.guest.o: tests/platform/puppet_regs.h

@@ -90,6 +90,7 @@ private:
 	sc_core::sc_event m_wake, m_ended, m_watchdog;
 	std::exception_ptr m_exception; /* thrown in a callback, on its way to C++ */
 	std::atomic<bool> m_stop{ false };
+	bool m_global_quantum = false; /* the configuration leaves the quantum to tlm_global_quantum */
 	bool m_running = false, m_idle = false, m_destroying = false;
 	uint64_t m_polled_ns = 0;
 

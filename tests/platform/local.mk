@@ -6,7 +6,7 @@ check_LTLIBRARIES += tests/platform/libfakebox.la
 tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platform/fake_box.h
 tests_platform_libfakebox_la_CPPFLAGS = $(TLM_CPPFLAGS)
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
 
 GLUE_TESTS = \
 	tests/platform/config \

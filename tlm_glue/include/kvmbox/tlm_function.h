@@ -93,7 +93,7 @@ private:
 };
 
 /* Made by box::add_function(), owned by the box. */
-class pci_function : public sc_core::sc_module, private tlm::tlm_bw_transport_if<> {
+class pci_function : public sc_core::sc_module, protected tlm::tlm_bw_transport_if<> {
 public:
 	static constexpr unsigned rom_bar = 6;
 

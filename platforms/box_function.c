@@ -33,8 +33,6 @@ static bool transport(struct kvmbox_function *f, struct kvmbox_access *access)
 
 static enum kvmbox_space space_of(const struct kvmbox_function *f, unsigned bar)
 {
-	if (bar == KB_PCI_ROM_BAR)
-		return KVMBOX_SPACE_ROM;
 	return f->io_bars & 1u << bar ? KVMBOX_SPACE_IO : KVMBOX_SPACE_MEMORY;
 }
 

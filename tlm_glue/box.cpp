@@ -183,8 +183,9 @@ void box::end_of_elaboration()
 void box::run()
 {
 	const uint64_t global = to_ps(tlm::tlm_global_quantum::instance().get());
-	if (m_global_quantum && global)
-		kvmbox_set_quantum(m_c, global);
+	if (m_global_quantum && global && kvmbox_set_quantum(m_c, global) < 0)
+		SC_REPORT_WARNING(msg_config, (std::string(name()) + ": tlm_global_quantum is longer than a box takes; it keeps " +
+					       from_ps(default_quantum_ps).to_string()).c_str());
 
 	kvmbox_error err{};
 	m_running = true;

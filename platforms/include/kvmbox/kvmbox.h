@@ -101,13 +101,13 @@ void kvmbox_config_help(FILE *out);
 
 /* ---- the simulator's side ------------------------------------------------ */
 
-enum kvmbox_space { KVMBOX_SPACE_MEMORY, KVMBOX_SPACE_IO, KVMBOX_SPACE_ROM };
+enum kvmbox_space { KVMBOX_SPACE_MEMORY, KVMBOX_SPACE_IO };
 
 /* One bus cycle to a PCI function. */
 struct kvmbox_access {
 	struct kvmbox_function *function;
 	enum kvmbox_space space;
-	unsigned bar;     /* 0-5; expansion ROM: 6 */
+	unsigned bar;     /* 0-5 */
 	uint64_t offset;  /* in the BAR */
 	uint8_t *data;    /* len bytes, little endian; filled by reads */
 	unsigned len;     /* 1, 2, 4 or 8, naturally aligned, never above the function's max_access */
@@ -177,7 +177,7 @@ struct kvmbox_function_config {
 	bool power_management;     /* PM capability, D0/D3hot */
 	const void *vendor_cap;    /* body of a vendor-specific capability, copied; NULL: none */
 	unsigned vendor_cap_len;   /* bytes behind the length byte */
-	const void *rom;           /* expansion ROM image, copied; NULL: none */
+	const void *rom;           /* expansion ROM image, copied; served by the box; NULL: none */
 	size_t rom_size;
 	enum kvmbox_access_mode mode;
 	unsigned max_access;       /* widest access handed over: 1, 2, 4 or 8; 0 means 8 */
@@ -240,7 +240,7 @@ int kvmbox_msi(struct kvmbox_function *function, unsigned vector);
  */
 int kvmbox_dma(struct kvmbox_box *box, struct kvmbox_function *function, uint64_t addr, void *buf,
 	       size_t len, bool write);
-/* Host pointer to the RAM/ROM region around addr, NULL if none. start/end (inclusive) of the region. */
+/* Host pointer to the byte at addr, NULL if that is not RAM or ROM. start/end: of the region around it, inclusive. */
 uint8_t *kvmbox_dma_ptr(struct kvmbox_box *box, uint64_t addr, uint64_t *start, uint64_t *end, bool *readonly);
 /* May the function master the bus (command register bit 2)? */
 bool kvmbox_bus_master(const struct kvmbox_function *function);

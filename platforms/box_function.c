@@ -85,12 +85,15 @@ int kvmbox_add_function(struct kvmbox_box *box, const struct kvmbox_function_con
 		.power_management = cfg->power_management, .vendor_cap = cfg->vendor_cap,
 		.vendor_cap_len = cfg->vendor_cap_len, .rom = cfg->rom, .rom_size = cfg->rom_size,
 	};
+	const char *name = cfg->name && *cfg->name ? cfg->name : "(unnamed)";
 	struct kvmbox_function *f;
 	int i, rc;
 
 	*out = NULL;
 	if (box->started)
-		return kb_fail(err, EBUSY, "function %s: functions are added before the box runs", cfg->name);
+		return kb_fail(err, EBUSY, "function %s: functions are added before the box runs", name);
+	if (cfg->mode != KVMBOX_SYNCHRONISED && cfg->mode != KVMBOX_LOOSELY_TIMED)
+		return kb_fail(err, EINVAL, "function %s: mode %u is none of its enum's values", name, (unsigned)cfg->mode);
 	for (i = 0; i < 6; i++)
 		pci.bar[i] = (struct kb_pci_bar_config){
 			.size = cfg->bar[i].size, .io = cfg->bar[i].io, .is64 = cfg->bar[i].is64,
@@ -98,7 +101,7 @@ int kvmbox_add_function(struct kvmbox_box *box, const struct kvmbox_function_con
 		};
 	f = calloc(1, sizeof(*f));
 	if (!f)
-		return kb_fail(err, ENOMEM, "out of memory adding function %s", cfg->name);
+		return kb_fail(err, ENOMEM, "out of memory adding function %s", name);
 	f->box = box;
 	f->mode = cfg->mode;
 	f->opaque = opaque;
@@ -148,9 +151,5 @@ void kvmbox_intx(struct kvmbox_function *f, bool active)
 
 int kvmbox_msi(struct kvmbox_function *f, unsigned vector)
 {
-	int rc = kb_pci_msi(f->pci, vector);
-
-	if (rc == 1)
-		f->box->msis++;
-	return rc;
+	return kb_pci_msi(f->pci, vector);
 }

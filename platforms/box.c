@@ -154,7 +154,7 @@ int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, cons
 	box = calloc(1, sizeof(*box));
 	if (!box)
 		return kb_fail(err, ENOMEM, "out of memory creating the box");
-	rc = kb_config_copy(&box->cfg, cfg);
+	rc = kvmbox_config_copy(&box->cfg, cfg);
 	if (rc) {
 		free(box);
 		return kb_fail(err, ENOMEM, "out of memory creating the box");
@@ -243,6 +243,8 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 		return kb_fail(err, EBUSY, "kvmbox_run() was called from within a callback of kvmbox_run()");
 	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED)
 		return kb_fail(err, EINVAL, "the guest has ended; create a new box to run it again");
+	if (!box->cfg.guest)
+		return kb_fail(err, EINVAL, "there is nothing to run: give the box a guest program (guest=PATH)");
 	rc = start(box, err);
 	if (rc)
 		return rc;
@@ -277,6 +279,14 @@ void kvmbox_stop(struct kvmbox_box *box)
 uint64_t kvmbox_time(const struct kvmbox_box *box)
 {
 	return kb_box_now(box);
+}
+
+int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps)
+{
+	if (quantum_ps == 0 || quantum_ps > KB_CONFIG_TIME_MAX)
+		return -EINVAL;
+	box->cfg.quantum_ps = quantum_ps;
+	return 0;
 }
 
 const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box)

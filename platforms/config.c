@@ -380,7 +380,7 @@ void kvmbox_config_clear(struct kvmbox_config *cfg)
 	memset(cfg, 0, sizeof(*cfg));
 }
 
-int kb_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src)
+int kvmbox_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src)
 {
 	bool failed = false;
 	size_t i;

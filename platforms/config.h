@@ -16,12 +16,6 @@
 #define KB_CONFIG_TIME_MAX (86400ull * 1000000000000ull)
 
 /*
- * Deep copy; dst's old content is overwritten, not freed; free it with
- * kvmbox_config_clear(). -ENOMEM: dst is cleared.
- */
-int kb_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src);
-
-/*
  * The checks of kvmbox_config_set() for a struct filled in by hand. -EINVAL
  * names the first bad field. guest and cpu may be NULL, other strings not.
  */

@@ -18,6 +18,7 @@ namespace kvmbox {
 /* Coroutine stacks are SystemC's 64 KiB by default; target models and KVM run on this one. */
 constexpr int stack_bytes = 1 << 20;
 constexpr uint64_t poll_interval_ns = 1000000;
+constexpr uint64_t default_quantum_ps = 1000000000;
 
 /* ---- callbacks from C ------------------------------------------------------ */
 
@@ -120,7 +121,10 @@ box::box(sc_core::sc_module_name nm, const config &cfg)
 	  m_wake("wake"), m_ended("ended"), m_watchdog("watchdog")
 {
 	kvmbox_error err{};
-	const int r = kvmbox_create(&m_c, &cfg.c_config(), &callbacks::ops, this, &err);
+	if (!cfg->quantum_ps)
+		m_config->quantum_ps = default_quantum_ps;
+	m_global_quantum = !cfg->quantum_ps;
+	const int r = kvmbox_create(&m_c, &m_config.c_config(), &callbacks::ops, this, &err);
 
 	if (r < 0) {
 		m_c = nullptr;
@@ -178,14 +182,14 @@ void box::end_of_elaboration()
 
 void box::run()
 {
-	kvmbox_error err{};
-	int r = 0;
+	const uint64_t global = to_ps(tlm::tlm_global_quantum::instance().get());
+	if (m_global_quantum && global)
+		kvmbox_set_quantum(m_c, global);
 
-	if (!m_stop) {
-		m_running = true;
-		r = kvmbox_run(m_c, &err);
-		m_running = false;
-	}
+	kvmbox_error err{};
+	m_running = true;
+	const int r = kvmbox_run(m_c, &err);
+	m_running = false;
 	cancel_watchdog();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
 	rethrow();
@@ -239,7 +243,7 @@ void box::log(kvmbox_log_level level, const char *msg)
 
 /* ---- questions ---------------------------------------------------------------- */
 
-enum ::kvmbox_end_reason box::end() const
+kvmbox_end_reason box::end() const
 {
 	return m_c ? ::kvmbox_end(m_c) : KVMBOX_END_ERROR;
 }

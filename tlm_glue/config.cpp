@@ -1,7 +1,7 @@
 // kvmbox::config: see kvmbox/tlm_config.h.
 #include <kvmbox/tlm_config.h>
 
-#include <cstring>
+#include <new>
 #include <systemc>
 
 namespace kvmbox {
@@ -14,13 +14,6 @@ const char msg_kvm[] = "/kvmbox/kvm";
 
 namespace {
 
-/* Every string the config owns. A new field changes the size: then look whether it belongs here. */
-char *::kvmbox_config::*const strings[] = {
-	&::kvmbox_config::guest,    &::kvmbox_config::cpu,        &::kvmbox_config::serial,
-	&::kvmbox_config::debugcon, &::kvmbox_config::start_date,
-};
-static_assert(sizeof(::kvmbox_config) == 136, "kvmbox_config changed: is there a new string to copy?");
-
 void report(const std::string &what)
 {
 	SC_REPORT_ERROR(msg_config, what.c_str());
@@ -31,6 +24,7 @@ void report(const std::string &what)
 config::config()
 {
 	kvmbox_config_init(&m_c);
+	m_c.quantum_ps = 0; /* not given */
 }
 
 /* Delegating: from here on the object is complete, so a throw below runs the destructor. */
@@ -63,11 +57,10 @@ config::~config()
 
 void config::copy(const config &other)
 {
-	::kvmbox_config c = other.m_c;
+	::kvmbox_config c;
 
-	for (auto s : strings)
-		if (c.*s)
-			c.*s = strdup(c.*s);
+	if (kvmbox_config_copy(&c, &other.m_c) < 0)
+		throw std::bad_alloc();
 	kvmbox_config_clear(&m_c);
 	m_c = c;
 	m_help = other.m_help;
@@ -105,6 +98,7 @@ void config::parse_args(int argc, const char *const *argv)
 
 		if (arg == "help" || arg == "--help") {
 			kvmbox_config_help(stdout);
+			fputs("stop_simulation: yes/no, default yes; sc_stop() when the guest has ended\n", stdout);
 			m_help = true;
 		} else if (eq == std::string::npos || eq == 0) {
 			report("argument '" + arg + "': expected key=value, or help for a list of keys");

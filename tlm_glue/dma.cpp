@@ -32,8 +32,10 @@ struct region {
 
 	region(::kvmbox_box *box, uint64_t addr)
 	{
-		if (box)
-			host = kvmbox_dma_ptr(box, addr, &start, &end, &readonly);
+		uint8_t *p = box ? kvmbox_dma_ptr(box, addr, &start, &end, &readonly) : nullptr;
+
+		if (p)
+			host = p - (addr - start); /* p is addr's own byte */
 	}
 };
 

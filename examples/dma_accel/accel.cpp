@@ -79,7 +79,7 @@ void accel::write(unsigned bar, uint64_t offset, unsigned len, uint64_t value, s
 	}
 }
 
-uint32_t accel::read_register(uint64_t offset) const
+uint32_t accel::read_register(uint64_t offset)
 {
 	switch (offset) {
 	case ACCEL_REG_ID: return ACCEL_ID;
@@ -97,7 +97,10 @@ uint32_t accel::read_register(uint64_t offset) const
 	case ACCEL_REG_JOB_START_PS + 4: return uint32_t(m_start_ps >> 32);
 	case ACCEL_REG_JOB_END_PS: return uint32_t(m_end_ps);
 	case ACCEL_REG_JOB_END_PS + 4: return uint32_t(m_end_ps >> 32);
-	case ACCEL_REG_JOB_DURATION_PS: return uint32_t(m_end_ps - m_start_ps);
+	case ACCEL_REG_JOB_DURATION_PS:
+		if (!m_jobs.empty() && m_jobs.back().asked == sc_core::SC_ZERO_TIME)
+			m_jobs.back().asked = sc_time_stamp();
+		return uint32_t(m_end_ps - m_start_ps);
 	case ACCEL_REG_JOB_DURATION_PS + 4: return uint32_t((m_end_ps - m_start_ps) >> 32);
 	case ACCEL_REG_MAX_LENGTH: return ACCEL_MAX_LENGTH;
 	case ACCEL_REG_SCRATCH: return m_scratch;
@@ -198,7 +201,7 @@ void accel::work()
 void accel::run_list()
 {
 	const sc_time start = sc_time_stamp();
-	measurement m = { 0, start, start, 0 };
+	measurement m = { 0, start, start, sc_core::SC_ZERO_TIME, 0 };
 	bool irq = false;
 
 	for (uint32_t i = 0; i < m_job_count && !m.error; i++) {

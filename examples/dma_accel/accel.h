@@ -13,7 +13,8 @@ class accel : public kvmbox::pci_device {
 public:
 	struct measurement {
 		uint64_t bytes;          // payload of all descriptors
-		sc_core::sc_time start, end;
+		sc_core::sc_time start, end; // doorbell, last descriptor done
+		sc_core::sc_time asked;      // when the driver, awake again, asked for the duration
 		uint32_t error;          // enum accel_status of the failure, 0: none
 	};
 
@@ -32,7 +33,7 @@ private:
 
 	uint64_t read(unsigned bar, uint64_t offset, unsigned len, sc_core::sc_time &delay) override;
 	void write(unsigned bar, uint64_t offset, unsigned len, uint64_t value, sc_core::sc_time &delay) override;
-	uint32_t read_register(uint64_t offset) const;
+	uint32_t read_register(uint64_t offset);
 	void write_register(uint64_t offset, uint32_t value);
 	void doorbell(uint32_t count);
 	void reset();

@@ -117,6 +117,10 @@ static int simulate(const struct kvmbox_config *cfg, struct kvmbox_error *err)
 	rc = kvmbox_add_function(box, &alarm, NULL, &s.function, err);
 	if (!rc)
 		rc = kvmbox_run(box, err);
+	if (!rc && kvmbox_end(box) != KVMBOX_END_EXIT) {
+		snprintf(err->msg, sizeof(err->msg), "the guest sleeps for ever: it waits for an interrupt and none will come");
+		rc = -1;
+	}
 	if (!rc) {
 		kvmbox_get_stats(box, &stats);
 		rc = kvmbox_exit_status(box);

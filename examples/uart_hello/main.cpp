@@ -5,6 +5,8 @@ int sc_main(int argc, char **argv)
 {
 	kvmbox::config cfg("guest=" GUEST);
 	cfg.parse_args(argc, argv);
+	if (cfg.help_wanted())
+		return 0;
 	kvmbox::box pc("pc", cfg);
 
 	sc_core::sc_start();

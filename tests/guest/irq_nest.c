@@ -17,6 +17,7 @@ static void note(int what)
 static void rtc_waits_for_pit(int vector)
 {
 	(void)vector;
+	cmos_write(11, 0x02); /* no further ones */
 	cmos_read(12);
 	note(RTC_IN);
 	pit_ran = 0;
@@ -25,7 +26,6 @@ static void rtc_waits_for_pit(int vector)
 		wait_for_interrupt();
 	note(RTC_OUT);
 	pic_eoi(8);
-	cmos_write(11, 0x02);
 	done = 1;
 }
 

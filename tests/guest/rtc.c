@@ -59,8 +59,8 @@ static void periodic(void)
 
 	cmos_write(REG_A, 0x26); /* 32768 Hz crystal, 1024 Hz */
 	cmos_read(REG_C);
-	cmos_write(REG_B, B_24H | B_PIE);
 	start = time_ns();
+	cmos_write(REG_B, B_24H | B_PIE);
 	sleep_ticks(32);
 	elapsed = time_ns() - start;
 	cmos_write(REG_B, B_24H);

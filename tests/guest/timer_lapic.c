@@ -27,19 +27,46 @@ static void sleep_ticks(int n)
 	wait_until(&enough);
 }
 
+/* Stops the timer and takes a tick that is still waiting. */
+static void stop(void)
+{
+	lapic_write(LAPIC_TIMER_INITIAL, 0);
+	irq_enable();
+	spin_ns(MS / 10);
+	irq_disable();
+}
+
+/* The counter and the time it was read, as exactly as the host lets us: the best of some tries. */
+static uint32_t sample(uint64_t *when)
+{
+	uint64_t best = ~0ull;
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < 6; i++) {
+		uint64_t before = time_ns();
+		uint32_t c = lapic_read(LAPIC_TIMER_CURRENT);
+		uint64_t gap = time_ns() - before;
+
+		if (gap < best) {
+			best = gap;
+			count = c;
+			*when = before + gap / 2;
+		}
+	}
+	return count;
+}
+
 /* Timer counts per millisecond, from a masked run of the counter. */
 static uint32_t calibrate(void)
 {
-	uint64_t t1, t2;
+	uint64_t t1 = 0, t2 = 0;
 	uint32_t c1, c2;
 
 	lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR);
 	lapic_write(LAPIC_TIMER_INITIAL, 0xffffffff);
-	t1 = time_ns();
-	c1 = lapic_read(LAPIC_TIMER_CURRENT);
-	spin_ns(4 * MS);
-	t2 = time_ns();
-	c2 = lapic_read(LAPIC_TIMER_CURRENT);
+	c1 = sample(&t1);
+	spin_ns(2 * MS);
+	c2 = sample(&t2);
 	CHECK(1, c2 < c1);
 	return (uint32_t)((c1 - c2) * MS / (t2 - t1));
 }
@@ -69,16 +96,18 @@ int main(void)
 	CHECK(4, elapsed > TICKS * MS * 9 / 10);
 	CHECK(5, elapsed < TICKS * MS * 11 / 10 + SLACK);
 
+	stop();
+
 	/* One shot: fires once and stays at 0. */
 	lapic_write(LAPIC_LVT_TIMER, VECTOR);
 	start = time_ns();
-	lapic_write(LAPIC_TIMER_INITIAL, 5 * per_ms);
+	lapic_write(LAPIC_TIMER_INITIAL, 2 * per_ms);
 	sleep_ticks(1);
 	elapsed = time_ns() - start;
-	CHECK(6, elapsed > 5 * MS * 9 / 10 && elapsed < 5 * MS + SLACK);
+	CHECK(6, elapsed > 2 * MS * 9 / 10 && elapsed < 2 * MS + SLACK);
 	CHECK(7, lapic_read(LAPIC_TIMER_CURRENT) == 0);
 	irq_enable();
-	spin_ns(10 * MS);
+	spin_ns(4 * MS);
 	irq_disable();
 	CHECK(8, ticks == 1);
 
@@ -88,7 +117,7 @@ int main(void)
 	irq_enable();
 	spin_ns(2 * MS);
 	lapic_write(LAPIC_LVT_TIMER, VECTOR);
-	lapic_write(LAPIC_TIMER_INITIAL, 100 * per_ms);
+	lapic_write(LAPIC_TIMER_INITIAL, 1000 * per_ms);
 	lapic_write(LAPIC_TIMER_INITIAL, 0);
 	spin_ns(2 * MS);
 	irq_disable();

@@ -28,6 +28,7 @@ int main(void)
 	uint64_t start, elapsed;
 	int seen;
 
+	outb(0x43, 0x34); /* mode 2 makes the output high: an edge that is not a tick, forgotten by pic_init() */
 	pic_init();
 	irq_handler(PIC_VECTOR, tick);
 	pic_unmask(0);

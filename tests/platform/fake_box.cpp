@@ -60,46 +60,6 @@ void kvmbox_box::set_command(unsigned function, uint16_t command)
 
 extern "C" {
 
-static char *dup(const char *s)
-{
-	return s ? strdup(s) : nullptr;
-}
-
-void kvmbox_config_init(struct kvmbox_config *cfg)
-{
-	memset(static_cast<void *>(cfg), 0, sizeof(*cfg));
-	cfg->ram = 1 << 20;
-	cfg->completion_timeout_ps = 1000000; /* 1 us */
-	cfg->serial = dup("null");
-}
-
-void kvmbox_config_clear(struct kvmbox_config *cfg)
-{
-	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date })
-		free(s);
-	memset(static_cast<void *>(cfg), 0, sizeof(*cfg));
-}
-
-int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value, struct kvmbox_error *err)
-{
-	if (!strcmp(key, "guest")) {
-		free(cfg->guest);
-		cfg->guest = dup(value);
-		return 0;
-	}
-	snprintf(err->msg, sizeof(err->msg), "no key %s", key);
-	return -EINVAL;
-}
-
-int kvmbox_config_parse(struct kvmbox_config *, const char *, struct kvmbox_error *)
-{
-	return 0;
-}
-
-void kvmbox_config_help(FILE *out)
-{
-	fputs("guest\n", out);
-}
 
 int kvmbox_create(struct kvmbox_box **out, const struct kvmbox_config *, const struct kvmbox_ops *ops, void *opaque,
 		  struct kvmbox_error *err)
@@ -171,6 +131,7 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box) { return box->end; }
 int kvmbox_exit_status(const struct kvmbox_box *box) { return box->exit_status; }
 void kvmbox_stop(struct kvmbox_box *box) { box->stop = true; }
+int kvmbox_set_quantum(struct kvmbox_box *, uint64_t) { return 0; }
 uint64_t kvmbox_time(const struct kvmbox_box *box) { return box->time_ps; }
 
 void kvmbox_intx(struct kvmbox_function *f, bool active) { f->intx = active; }
@@ -195,7 +156,7 @@ uint8_t *kvmbox_dma_ptr(struct kvmbox_box *b, uint64_t addr, uint64_t *start, ui
 			*start = r.base;
 			*end = r.base + r.bytes.size() - 1;
 			*readonly = r.ro;
-			return r.bytes.data();
+			return r.bytes.data() + (addr - r.base);
 		}
 	return nullptr;
 }
@@ -219,7 +180,6 @@ int kvmbox_dma(struct kvmbox_box *b, struct kvmbox_function *f, uint64_t addr, v
 			uint8_t *m = kvmbox_dma_ptr(b, addr + i, &start, &end, &ro);
 			if (!m || (ro && write))
 				return -EFAULT;
-			m += addr + i - start;
 			if (pass && write)
 				*m = p[i];
 			else if (pass)

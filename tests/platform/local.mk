@@ -6,7 +6,7 @@ check_LTLIBRARIES += tests/platform/libfakebox.la
 tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platform/fake_box.h
 tests_platform_libfakebox_la_CPPFLAGS = $(TLM_CPPFLAGS)
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
 
 GLUE_TESTS = \
 	tests/platform/config \
@@ -65,3 +65,31 @@ tests_platform_transport_SOURCES = tests/platform/transport_test.cpp
 tests_platform_transport_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_transport_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_LDADD = $(GLUE_LIBS)
+
+# With the real box; those with a guest skip where KVM is not usable.
+GUEST_TESTS = tests/platform/config_real tests/platform/guest tests/platform/guest_abort
+check_PROGRAMS += $(GUEST_TESTS)
+TESTS += $(GUEST_TESTS)
+REAL_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+PUPPET_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DPUPPET='"$(abs_builddir)/tests/platform/puppet.elf"'
+
+tests_platform_config_real_SOURCES = tests/platform/config_real_test.cpp
+tests_platform_config_real_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_config_real_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_config_real_LDADD = $(REAL_LIBS)
+
+tests_platform_guest_SOURCES = tests/platform/guest_test.cpp tests/platform/puppeteer.h
+tests_platform_guest_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_guest_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_guest_LDADD = $(REAL_LIBS)
+
+tests_platform_guest_abort_SOURCES = tests/platform/guest_abort_test.cpp
+tests_platform_guest_abort_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_guest_abort_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_guest_abort_LDADD = $(REAL_LIBS)
+
+check_DATA += tests/platform/puppet.elf
+CLEANFILES += tests/platform/puppet.elf
+GUEST_CLEAN += tests/platform/puppet.guest.o
+EXTRA_DIST += tests/platform/puppet.c tests/platform/puppet_regs.h
+tests/platform/puppet.guest.o: tests/platform/puppet_regs.h

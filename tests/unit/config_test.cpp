@@ -328,7 +328,7 @@ TEST_F(config, copy_is_deep)
 {
 	kvmbox_config d;
 	ASSERT_EQ(parse("guest=/g cpu=+x ram=2M"), 0);
-	ASSERT_EQ(kb_config_copy(&d, &c), 0);
+	ASSERT_EQ(kvmbox_config_copy(&d, &c), 0);
 	EXPECT_STREQ(d.guest, "/g");
 	EXPECT_NE(d.guest, c.guest);
 	EXPECT_NE(d.serial, c.serial);
@@ -340,7 +340,7 @@ TEST_F(config, copy_is_deep)
 	EXPECT_EQ(kb_config_check(&d, &err), 0) << err.msg;
 	kvmbox_config_clear(&d);
 	kvmbox_config_clear(&d);
-	ASSERT_EQ(kb_config_copy(&d, &c), 0) << "NULL strings";
+	ASSERT_EQ(kvmbox_config_copy(&d, &c), 0) << "NULL strings";
 	EXPECT_EQ(d.serial, nullptr);
 }
 
@@ -348,7 +348,7 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 {
 	auto refused = [&](const char *field, auto change) {
 		kvmbox_config d;
-		ASSERT_EQ(kb_config_copy(&d, &c), 0);
+		ASSERT_EQ(kvmbox_config_copy(&d, &c), 0);
 		char *strings[] = {d.serial, d.debugcon, d.start_date};
 		change(d);
 		EXPECT_EQ(kb_config_check(&d, &err), -EINVAL) << field;

@@ -82,6 +82,8 @@ struct kvmbox_config {
 
 void kvmbox_config_init(struct kvmbox_config *cfg);
 void kvmbox_config_clear(struct kvmbox_config *cfg);
+/* Deep copy; dst's old content is overwritten, not freed. -ENOMEM: dst is cleared. */
+int kvmbox_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src);
 /* One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. -EINVAL names key, value and what is accepted. */
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value,
 		      struct kvmbox_error *err);
@@ -210,6 +212,8 @@ int kvmbox_exit_status(const struct kvmbox_box *box);
 void kvmbox_stop(struct kvmbox_box *box);
 /* Guest time: of the vCPU's next instruction. */
 uint64_t kvmbox_time(const struct kvmbox_box *box);
+/* Another quantum from the next slice on. -EINVAL: 0, or longer than a day. */
+int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps);
 const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box);
 
 /* ---- calls up: what devices do to the box -------------------------------- */

@@ -41,7 +41,7 @@ public:
 	template <unsigned W = 32> dma_agent::socket<W> &dma() { return m_dma.get<W>(); }
 	dma_agent &agent() { return m_dma; }
 
-	enum ::kvmbox_end_reason end() const;                /* KVMBOX_END_NONE: still going */
+	kvmbox_end_reason end() const;           /* KVMBOX_END_NONE: still going */
 	int exit_status() const;                 /* of the debug-exit port; -1: it was not written */
 	const sc_core::sc_event &ended() const { return m_ended; } /* the guest's end, whatever the reason */
 	void stop();                             /* from any thread; the box cannot be started again */
@@ -90,6 +90,7 @@ private:
 	sc_core::sc_event m_wake, m_ended, m_watchdog;
 	std::exception_ptr m_exception; /* thrown in a callback, on its way to C++ */
 	std::atomic<bool> m_stop{ false };
+	bool m_global_quantum = false; /* the configuration leaves the quantum to tlm_global_quantum */
 	bool m_running = false, m_idle = false, m_destroying = false;
 	uint64_t m_polled_ns = 0;
 

@@ -28,6 +28,9 @@ extern const char msg_kvm[];    /* "/kvmbox/kvm": the host cannot run the box */
  * SC_REPORT_ERROR(msg_config): they throw unless the user's policy says otherwise; a
  * key that is refused keeps its value.
  *
+ * quantum_ps 0, as after construction, means not given: then it is tlm_global_quantum's
+ * value when the simulation starts, or 1 ms if there is none.
+ *
  *	kvmbox::config cfg("guest=hello.elf ram=64M");
  *	cfg.set("quantum", "1us");	// keys: kvmbox_config_help()
  *	cfg->time_scale = 0.5;

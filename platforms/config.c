@@ -12,7 +12,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-enum type { SIZE, ADDRESS, TIME, BOOL, NUMBER, FORMAT, CLOCK, PATH, STRING };
+enum type { SIZE, ADDRESS, TIME, BOOL, NUMBER, WORD, PATH, STRING };
 
 /* Any field: the table's offsets and field_size() say how much of it is used. */
 union value {
@@ -25,6 +25,7 @@ union value {
 
 _Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
 
 struct key {
 	const char *name;
@@ -33,12 +34,14 @@ struct key {
 	const char *standard; /* the default, as text */
 	int (*check)(const struct key *key, const union value *v, struct kvmbox_error *err); /* may be NULL */
 	const char *meaning;
+	const char *const *words; /* WORD: in the order of the enum, NULL at the end */
 };
 
 /* In the order of the enums of kvmbox.h. */
-static const char *const format_words[] = { "auto", "elf", "flat", "reset" };
-static const char *const clock_words[] = { "tsc", "fixed" };
-static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on" };
+static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
+static const char *const clock_words[] = { "tsc", "fixed", NULL };
+static const char *const slices_words[] = { "precise", "eager", NULL };
+static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
 
 /* ---- range checks ---- */
 
@@ -87,7 +90,11 @@ static int check_scale(const struct key *key, const union value *v, struct kvmbo
 
 static int check_word(const struct key *key, const union value *v, struct kvmbox_error *err)
 {
-	if (v->word >= (key->type == FORMAT ? ARRAY_SIZE(format_words) : ARRAY_SIZE(clock_words)))
+	unsigned count = 0;
+
+	while (key->words[count])
+		count++;
+	if (v->word >= count)
 		return kb_fail(err, EINVAL, "%s is %u, which is none of its enum's values", key->name, v->word);
 	return 0;
 }
@@ -144,24 +151,28 @@ static int check_date(const struct key *key, const union value *v, struct kvmbox
 /* ---- the table ---- */
 
 #define KEY(field, type, standard, check, meaning) \
-	{ #field, type, offsetof(struct kvmbox_config, field), standard, check, meaning }
+	{ #field, type, offsetof(struct kvmbox_config, field), standard, check, meaning, NULL }
+#define KEY_WORD(field, words, standard, meaning) \
+	{ #field, WORD, offsetof(struct kvmbox_config, field), standard, check_word, meaning, words }
 #define KEY_PS(field, standard, check, meaning) \
-	{ #field, TIME, offsetof(struct kvmbox_config, field##_ps), standard, check, meaning }
+	{ #field, TIME, offsetof(struct kvmbox_config, field##_ps), standard, check, meaning, NULL }
 
 static const struct key keys[] = {
 	KEY(ram, SIZE, "64M", check_ram, "guest RAM, a multiple of 4K from 1M to 64G"),
 	KEY(hugepages, BOOL, "yes", NULL, "advise transparent huge pages for RAM"),
 	KEY(guest, PATH, "", NULL, "path of the guest program; empty: nothing is loaded"),
-	KEY(guest_format, FORMAT, "auto", check_word,
+	KEY_WORD(guest_format, format_words, "auto",
 	    "auto (ELF, else refused), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB)"),
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
 	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
 	KEY_PS(quantum, "1ms", check_quantum, "longest lead of the guest over the simulator"),
-	KEY(clock, CLOCK, "tsc", check_word,
+	KEY_WORD(clock, clock_words, "tsc",
 	    "guest clock: tsc (host CPU time x time_scale) or fixed (every exit costs fixed_exit: reproducible)"),
 	KEY(time_scale, NUMBER, "1.0", check_scale, "clock=tsc: simulated seconds per second of guest CPU time"),
 	KEY_PS(fixed_exit, "1us", check_fixed_exit, "clock=fixed: cost of one exit"),
+	KEY_WORD(slices, slices_words, "precise",
+	    "precise (the guest stalls up to an event at t) or eager (it is kicked at t and leaves somewhat later)"),
 	KEY(slice_to_events, BOOL, "yes", NULL, "end slices at the simulator's next event, too"),
 	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
 	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory"),
@@ -175,7 +186,7 @@ static const char *type_name(enum type type)
 {
 	static const char *const names[] = {
 		[SIZE] = "size", [ADDRESS] = "address", [TIME] = "time", [BOOL] = "yes/no", [NUMBER] = "number",
-		[FORMAT] = "word", [CLOCK] = "word", [PATH] = "path", [STRING] = "text",
+		[WORD] = "word", [PATH] = "path", [STRING] = "text",
 	};
 	return names[type];
 }
@@ -189,7 +200,7 @@ static size_t field_size(enum type type)
 		return sizeof(bool);
 	case NUMBER:
 		return sizeof(double);
-	case FORMAT: case CLOCK:
+	case WORD:
 		return sizeof(unsigned);
 	case PATH: case STRING:
 		break;
@@ -287,46 +298,54 @@ static const struct key *find_key(const char *name)
 
 /* ---- values ---- */
 
-/* Index of text in words, count if it is none of them. */
-static unsigned find_word(const char *text, const char *const *words, size_t count)
+/* Index of text in words; false if it is none of them. */
+static bool find_word(const char *text, const char *const *words, unsigned *index)
 {
-	unsigned i;
-
-	for (i = 0; i < count && strcasecmp(text, words[i]) != 0; i++)
-		;
-	return i;
+	for (*index = 0; words[*index]; ++*index)
+		if (strcasecmp(text, words[*index]) == 0)
+			return true;
+	return false;
 }
 
 /* Returns NULL, or what is wrong. A string value is malloc'ed. */
-static const char *parse_value(enum type type, const char *text, union value *v)
+static const char *parse_value(const struct key *key, const char *text, union value *v)
 {
-	switch (type) {
+	unsigned i;
+
+	switch (key->type) {
 	case SIZE: case ADDRESS:
 		return kb_parse_size(text, &v->u64);
 	case TIME:
 		return kb_parse_time(text, &v->u64);
 	case NUMBER:
 		return kb_parse_double(text, &v->number);
-	case BOOL: {
-		unsigned i = find_word(text, bool_words, ARRAY_SIZE(bool_words));
-
+	case BOOL:
+		if (!find_word(text, bool_words, &i))
+			return "write yes or no (or true/false, 1/0, on/off)";
 		v->yes = i % 2;
-		return i < ARRAY_SIZE(bool_words) ? NULL : "write yes or no (or true/false, 1/0, on/off)";
-	}
-	case FORMAT:
-		v->word = find_word(text, format_words, ARRAY_SIZE(format_words));
-		return v->word < ARRAY_SIZE(format_words) ? NULL : "must be one of: auto elf flat reset";
-	case CLOCK:
-		v->word = find_word(text, clock_words, ARRAY_SIZE(clock_words));
-		return v->word < ARRAY_SIZE(clock_words) ? NULL : "must be one of: tsc fixed";
+		return NULL;
+	case WORD:
+		return find_word(text, key->words, &v->word) ? NULL : "no such word";
 	case PATH: case STRING:
 		break;
 	}
 	v->s = NULL;
-	if (type == PATH && !*text)
+	if (key->type == PATH && !*text)
 		return NULL;
 	v->s = strdup(text);
 	return v->s ? NULL : "out of memory";
+}
+
+static int wrong_word(const struct key *key, const char *text, struct kvmbox_error *err)
+{
+	char list[128] = "";
+	unsigned i;
+
+	for (i = 0; key->words[i]; i++) {
+		strcat(list, " ");
+		strcat(list, key->words[i]);
+	}
+	return kb_fail(err, EINVAL, "%s=%.200s: must be one of:%s", key->name, text, list);
 }
 
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *text, struct kvmbox_error *err)
@@ -341,7 +360,9 @@ int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *t
 	key = find_key(name);
 	if (!key)
 		return unknown_key(name, err);
-	wrong = parse_value(key->type, text, &v);
+	wrong = parse_value(key, text, &v);
+	if (wrong && key->type == WORD)
+		return wrong_word(key, text, err);
 	if (wrong)
 		return kb_fail(err, is_string(key) ? ENOMEM : EINVAL, "%s=%.200s: %s", name, text, wrong);
 	rc = key->check ? key->check(key, &v, err) : 0;

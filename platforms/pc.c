@@ -346,7 +346,7 @@ static void set_clock(struct kb_pc *pc)
 		kb_clock_init_fixed(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->fixed_exit_ps, cfg->quantum_ps);
 	else
 		kb_clock_init_tsc(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->time_scale, host->exit_ps);
-	kb_vcpu_set_floor(pc->vcpu, host->kick_ps / KB_PS_PER_NS);
+	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
 }
 
 static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)

@@ -82,6 +82,46 @@ static void watch_progress(struct kb_vcpu *v)
 	v->kicked = true;
 }
 
+/*
+ * A kick ended the stay. Precise: what is left of the slice is less than a kick takes, the guest
+ * stalls up to its end. Too late: that is the overshoot.
+ */
+static void end_slice(struct kb_vcpu *v, uint64_t deadline)
+{
+	uint64_t now = v->clock.now_ps;
+	unsigned bucket = 0;
+
+	if (now < deadline) {
+		if (v->precise && kb_clock_ticks(&v->clock, deadline - now) <= 2 * v->kick_ticks)
+			kb_clock_reach(&v->clock, deadline);
+		else
+			return; /* the kick was meant for an earlier deadline */
+	} else if (now > deadline) {
+		uint64_t ns = (now - deadline) / 1000;
+
+		bucket = ns ? 64 - (unsigned)__builtin_clzll(ns) : 1;
+		if (bucket >= KB_OVERSHOOT_BUCKETS)
+			bucket = KB_OVERSHOOT_BUCKETS - 1;
+		if (now - deadline > v->stats.overshoot_max_ps)
+			v->stats.overshoot_max_ps = now - deadline;
+	}
+	v->stats.overshoot[bucket]++;
+}
+
+/*
+ * Host ticks to stay in the guest for a slice of ticks. Precise slices are left early by what a kick takes. One too
+ * short for that is not run at all but stalls (0), unless the last one did: whatever the slices, the guest gets on.
+ */
+static uint64_t stay(struct kb_vcpu *v, uint64_t ticks)
+{
+	if (v->precise) {
+		if (ticks <= v->kick_ticks && !v->stalled)
+			return 0;
+		ticks = ticks > v->kick_ticks ? ticks - v->kick_ticks : 0;
+	}
+	return ticks > v->min_ticks ? ticks : v->min_ticks;
+}
+
 static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 {
 	char where[512];
@@ -94,16 +134,23 @@ static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 	return kb_fail(err, code, "KVM_RUN failed: %s; %s", strerror(code), where);
 }
 
-/* Enters the guest for at most ticks. Returns 1 for an exit to handle, 0 to go on, negative: the run ends. */
-static int enter(struct kb_vcpu *v, uint64_t ticks, struct kvmbox_error *err)
+/* Enters the guest up to the deadline. Returns 1 for an exit to handle, 0 to go on, negative: the run ends. */
+static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 {
-	uint64_t t0, t1;
+	uint64_t t0, t1, ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
 	int rc, code;
+
+	v->stalled = !ticks;
+	if (v->stalled) {
+		v->stats.stalls++;
+		kb_clock_reach(&v->clock, deadline);
+		return 0;
+	}
 
 	if (v->client.get_cr8)
 		v->run->cr8 = v->cr8 = v->client.get_cr8(v->client.opaque);
 	t0 = kb_tsc();
-	kb_kick_within(&v->kick, t0, ticks > v->min_ticks ? ticks : v->min_ticks);
+	kb_kick_within(&v->kick, t0, ticks);
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
 	t1 = kb_tsc();
@@ -119,6 +166,7 @@ static int enter(struct kb_vcpu *v, uint64_t ticks, struct kvmbox_error *err)
 	if (code == EINTR) {
 		v->stats.exits_kick++;
 		watch_progress(v);
+		end_slice(v, deadline);
 		return 0;
 	}
 	if (code)
@@ -182,7 +230,7 @@ static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return v->client.yield(v->client.opaque, err);
 	rc = inject(v, err);
 	if (!rc)
-		rc = enter(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps), err);
+		rc = enter(v, deadline, err);
 	if (rc > 0)
 		rc = kb_exit_handle(v, err);
 	return rc;

@@ -109,7 +109,7 @@ int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const st
 		return rc;
 	}
 	kb_clock_init_tsc(&v->clock, v->tsc_hz, 1.0, no_cost);
-	kb_vcpu_set_floor(v, DEFAULT_FLOOR_NS);
+	kb_vcpu_set_kick(v, DEFAULT_FLOOR_NS, false);
 	*out = v;
 	return 0;
 }
@@ -126,11 +126,13 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 	free(v);
 }
 
-void kb_vcpu_set_floor(struct kb_vcpu *v, uint64_t ns)
+void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise)
 {
-	if (ns < DEFAULT_FLOOR_NS)
-		ns = DEFAULT_FLOOR_NS;
-	v->floor_ticks = v->min_ticks = ns * (v->tsc_hz / 1000000u) / 1000u;
+	const uint64_t mhz = v->tsc_hz / 1000000u;
+
+	v->precise = precise;
+	v->kick_ticks = latency_ns * mhz / 1000u;
+	v->floor_ticks = v->min_ticks = (latency_ns > DEFAULT_FLOOR_NS ? latency_ns : DEFAULT_FLOOR_NS) * mhz / 1000u;
 }
 
 static struct kvm_segment segment(uint16_t selector, uint64_t base, uint32_t limit, uint8_t type, bool system)

@@ -43,11 +43,16 @@ enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_
 
 enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
 
+/* Overshoot: how far past its deadline a slice that a kick ended ran. Bucket 0: not at all, i: [2^(i-1), 2^i) ns. */
+#define KB_OVERSHOOT_BUCKETS 32
+
 struct kb_vcpu_stats {
 	uint64_t guest_ticks; /* host TSC inside KVM_RUN */
 	uint64_t entries;
 	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
 	uint64_t interrupts, nmis;
+	uint64_t overshoot[KB_OVERSHOOT_BUCKETS], overshoot_max_ps;
+	uint64_t stalls; /* rests of slices too short to run in, charged instead */
 };
 
 struct kb_vcpu {
@@ -67,6 +72,9 @@ struct kb_vcpu {
 	struct kb_kick kick;
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
+	bool precise;            /* kick early by kick_ticks and charge the rest as stall */
+	bool stalled;            /* the last slice was all stall: the next one runs, however short */
+	uint64_t kick_ticks;     /* from a kick to the guest's being left, measured */
 	uint64_t min_ticks;      /* shortest stay that gets anything done; grows until it does */
 	uint64_t floor_ticks;    /* where min_ticks starts */
 	struct kvm_regs kicked_regs; /* at the last kick, to see progress */
@@ -81,8 +89,8 @@ struct kb_vcpu {
 int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const struct kb_cpuid *cpuid,
 		   const struct kb_vcpu_client *client, struct kvmbox_error *err);
 void kb_vcpu_destroy(struct kb_vcpu *v);
-/* Shortest stay in the guest in ns, from the host's measured kick latency. */
-void kb_vcpu_set_floor(struct kb_vcpu *v, uint64_t ns);
+/* The host's measured kick latency: also the shortest stay that gets anything done. precise: see kb_vcpu.precise. */
+void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise);
 
 /* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
 int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);

@@ -182,11 +182,54 @@ TEST_F(vcpu, slices_end_at_the_deadline)
 	EXPECT_GE(v->stats.exits_kick, 20u);
 }
 
+
 GUEST_CODE(count, R"(
 	mov $20000, %ecx
 1:	dec %ecx
 	jnz 1b
 )" END)
+
+TEST_F(vcpu, precise_slices_end_exactly_at_the_deadline)
+{
+	load(spin_start, spin_end);
+	kb_vcpu_set_kick(v, 2000000, true); // leaves 2 ms early, so that even a busy host is in time now and then
+	quantum_ps = 5000000000;            // 5 ms
+	int exact = 0;
+	uint64_t deadline = quantum_ps;
+	on_yield = [&] {
+		exact += v->clock.now_ps == deadline;
+		EXPECT_GE(v->clock.now_ps, deadline);
+		deadline = v->clock.now_ps + quantum_ps;
+		return yields < 20 ? 0 : give_up();
+	};
+	EXPECT_EQ(run(), KB_END_STOPPED);
+	EXPECT_GT(exact, 0);
+	EXPECT_EQ(v->stats.overshoot[0], uint64_t(exact));
+	uint64_t all = 0;
+	for (uint64_t n : v->stats.overshoot)
+		all += n;
+	EXPECT_EQ(all, 20u);
+}
+
+TEST_F(vcpu, eager_slices_overshoot_and_say_so)
+{
+	load(spin_start, spin_end);
+	quantum_ps = 500000000;
+	on_yield = [&] { return yields < 20 ? 0 : give_up(); };
+	EXPECT_EQ(run(), KB_END_STOPPED);
+	EXPECT_GT(v->stats.overshoot_max_ps, 0u);
+	EXPECT_EQ(v->stats.stalls, 0u);
+}
+
+TEST_F(vcpu, precise_slices_too_short_to_run_still_get_the_guest_on)
+{
+	load(count_start, count_end);
+	kb_vcpu_set_kick(v, 50000, true);
+	quantum_ps = 10000; // a model's 100 MHz clock
+	EXPECT_EQ(run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_GT(v->stats.stalls, 0u);
+	EXPECT_GE(v->stats.entries + 1, v->stats.stalls); // never twice in a row
+}
 
 TEST_F(vcpu, the_shortest_slices_make_progress)
 {

@@ -46,6 +46,12 @@ enum kvmbox_clock_source {
 	KVMBOX_CLOCK_FIXED, /* every exit costs fixed_exit_ps, computing is free: reproducible */
 };
 
+/* How a slice meets its end, an event due at t. */
+enum kvmbox_slices {
+	KVMBOX_SLICES_PRECISE, /* the guest is kicked early by the host's measured latency and stalls up to t */
+	KVMBOX_SLICES_EAGER,   /* it is kicked at t and leaves as late as the host lets it */
+};
+
 /* How accesses of a function meet simulated time. */
 enum kvmbox_access_mode {
 	KVMBOX_SYNCHRONISED,  /* simulator first reaches the guest's time; delay starts at 0 */
@@ -71,6 +77,7 @@ struct kvmbox_config {
 	enum kvmbox_clock_source clock;
 	double time_scale;        /* simulated seconds per second of guest CPU time */
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
+	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */

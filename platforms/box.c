@@ -17,6 +17,9 @@
 /* A check_wait that keeps returning without moving the simulator's time is broken. */
 #define MAX_FUTILE_WAITS 1000
 
+/* So is one that lets the guest sleep for ever without an event; but input that does not wake it may come at one time. */
+#define MAX_FUTILE_IDLES 1000000
+
 /* Times are added to without a check for wrap: no guest lives that long (213 days), but a target's delay may say so. */
 #define END_OF_TIME (KVMBOX_TIME_NEVER - 2 * KB_CONFIG_TIME_MAX)
 
@@ -42,6 +45,8 @@ bool kb_box_catch_up(struct kvmbox_box *box)
 	struct kb_vcpu *vcpu = box->pc->vcpu;
 	unsigned futile = 0;
 
+	if (box->cancelled)
+		return false;
 	while (box->sim_ps < vcpu->clock.now_ps) {
 		uint64_t before = box->sim_ps;
 
@@ -76,6 +81,7 @@ static uint64_t host_deadline(void *opaque)
 	struct kvmbox_box *box = opaque;
 	uint64_t t, timer = kb_timers_next(&box->pc->timers);
 
+	box->futile_idles = 0; /* it is awake */
 	if (box->cancelled || time_is_up(box))
 		return 0; /* yield at once, which ends the run */
 	t = box->sim_ps + box->cfg.quantum_ps;
@@ -117,11 +123,18 @@ static int host_yield(void *opaque, struct kvmbox_error *err)
 static int host_idle(void *opaque, struct kvmbox_error *err)
 {
 	struct kvmbox_box *box = opaque;
-	uint64_t until = kb_timers_next(&box->pc->timers);
+	uint64_t until = kb_timers_next(&box->pc->timers), before = box->sim_ps;
 
 	box->slices++;
 	if (box->cancelled || time_is_up(box) || !wait_for(box, until, KVMBOX_WAIT_IDLE))
 		return cancelled(box, err);
+	box->futile_idles = box->sim_ps == before ? box->futile_idles + 1 : 0;
+	if (box->futile_idles == MAX_FUTILE_IDLES) {
+		kb_fail(&box->failure, EIO,
+			"check_wait(%" PRIu64 " ps, idle) returned %d times while now() stays at %" PRIu64 " ps and nothing wakes the guest; with nothing to wait for it must return a negative value",
+			until, MAX_FUTILE_IDLES, before);
+		return cancelled(box, err);
+	}
 	/* Woken, or the time has come; either way the guest slept until now. */
 	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 	return 0;

@@ -30,6 +30,7 @@ struct kvmbox_box {
 	struct kvmbox_error failure;
 	uint64_t sim_ps;   /* the simulator's time, as of the last call down */
 	uint64_t event_ps; /* its next event */
+	unsigned futile_idles; /* waits of a sleeping guest in a row that moved no time */
 	uint64_t slices, transports, transport_errors, dma_bytes, dma_errors;
 };
 

@@ -16,7 +16,7 @@ tests_kvm_vm_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kvm_vm_LDADD = $(TEST_LIBS)
 
 BOX_TEST_CPPFLAGS = $(TEST_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
-BOX_TESTS = tests/kvm/function tests/kvm/guest
+BOX_TESTS = tests/kvm/function tests/kvm/guest tests/kvm/box
 check_PROGRAMS += $(BOX_TESTS)
 TESTS += $(BOX_TESTS)
 
@@ -27,3 +27,7 @@ tests_kvm_function_LDADD = $(TEST_LIBS)
 tests_kvm_guest_SOURCES = tests/kvm/guest_test.cpp tests/kvm/box_fixture.h
 tests_kvm_guest_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_guest_LDADD = $(TEST_LIBS)
+
+tests_kvm_box_SOURCES = tests/kvm/box_test.cpp tests/kvm/box_fixture.h tests/kvm/vcpu_fixture.h
+tests_kvm_box_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_box_LDADD = $(TEST_LIBS)

@@ -39,7 +39,10 @@ void kb_clock_account(struct kb_clock *c, uint64_t ticks, bool ring3, bool kicke
 	unsigned __int128 ps;
 
 	if (c->source == KB_CLOCK_FIXED) {
-		kb_clock_charge(c, kicked ? c->fixed_stride_ps : c->fixed_exit_ps);
+		if (!kicked)
+			kb_clock_charge(c, c->fixed_exit_ps);
+		else if (ticks >= c->tsc_hz / FIXED_PATIENCE_HZ * 3 / 4)
+			kb_clock_charge(c, c->fixed_stride_ps);
 		return;
 	}
 	/* Something ran: at least one tick, or a guest that polls a clock could see it stand still. */

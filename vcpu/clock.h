@@ -29,7 +29,11 @@ struct kb_clock {
 void kb_clock_init_tsc(struct kb_clock *c, uint64_t tsc_hz, double time_scale, const uint64_t cost_ps[2]);
 void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps);
 
-/* One stay in the guest is over: ticks of host TSC around KVM_RUN; ring3 at the exit; kicked: left by a kick. */
+/*
+ * One stay in the guest is over: ticks of host TSC around KVM_RUN; ring3 at the exit; kicked: left by a signal. With the
+ * fixed clock a short stay that a signal ends (a kick left from an earlier stay, anybody's timer) costs nothing:
+ * when those come is the host's affair.
+ */
 void kb_clock_account(struct kb_clock *c, uint64_t ticks, bool ring3, bool kicked);
 /* The guest is stalled for ps. */
 void kb_clock_charge(struct kb_clock *c, uint64_t ps);

@@ -2,7 +2,7 @@
 TEST_GUESTS = tests/guest/exits.elf tests/guest/timer_pit.elf tests/guest/timer_lapic.elf tests/guest/rtc.elf \
 	tests/guest/irq_nest.elf tests/guest/hlt.elf tests/guest/string_io.elf tests/guest/reset_92.elf \
 	tests/guest/reset_cf9.elf tests/guest/reset_8042.elf tests/guest/spin.elf tests/guest/hlt_forever.elf \
-	tests/guest/hostile.elf
+	tests/guest/hostile.elf tests/guest/script.elf
 # Without it: 64-bit ELF, 32-bit ELF, raw code, firmware images.
 TEST_GUESTS_BARE = tests/guest/triple_fault.elf tests/guest/bad_insn.elf tests/guest/prot32.elf tests/guest/flat.bin \
 	tests/guest/reset_vector.rom tests/guest/hostile_rom.rom
@@ -11,6 +11,9 @@ TEST_GUESTS_BARE = tests/guest/triple_fault.elf tests/guest/bad_insn.elf tests/g
 tests/guest/%.guest.o: tests/guest/%.c $(GUEST_INCLUDES) tests/guest/check.h tests/guest/reset.h
 	@mkdir -p $(@D)
 	$(GUEST_COMPILE) $(GUEST_KERNEL_CFLAGS) -c -o $@ $<
+tests/guest/%.guest.o: tests/guest/%.c $(GUEST_INCLUDES) tests/guest/check.h tests/guest/reset.h tests/guest/script.h
+	@$(MKDIR_P) $(@D)
+	$(GUEST_V_CC)$(GUEST_CC) $(GUEST_CPPFLAGS) $(GUEST_KERNEL_CFLAGS) -c -o $@ $<
 
 tests/guest/%.32.o: tests/guest/%.S
 	@mkdir -p $(@D)
@@ -37,6 +40,7 @@ CLEANFILES += $(TEST_GUESTS) $(TEST_GUESTS_BARE)
 EXTRA_DIST += tests/guest/exits.c tests/guest/timer_pit.c tests/guest/timer_lapic.c tests/guest/rtc.c \
 	tests/guest/irq_nest.c tests/guest/hlt.c tests/guest/string_io.c tests/guest/reset_92.c \
 	tests/guest/reset_cf9.c tests/guest/reset_8042.c tests/guest/spin.S tests/guest/hlt_forever.c \
-	tests/guest/hostile.c tests/guest/check.h tests/guest/reset.h tests/guest/bare.ld \
+	tests/guest/hostile.c tests/guest/script.c tests/guest/script.h \
+	tests/guest/check.h tests/guest/reset.h tests/guest/bare.ld \
 	tests/guest/triple_fault.S tests/guest/bad_insn.S tests/guest/prot32.S tests/guest/flat.S \
 	tests/guest/reset_vector.S tests/guest/hostile_rom.S

@@ -127,7 +127,8 @@ struct kvmbox_ops {
 	 * The box yields: let the simulator run until t_ps (KVMBOX_TIME_NEVER:
 	 * until woken). With t_ps at or before now() it gives everything due at
 	 * this time one turn (a delta cycle) and returns. Returns 0, or a negative
-	 * value to end the run.
+	 * value to end the run; an access that waited for the time is then still
+	 * handed over, with the guest's lead as its delay.
 	 */
 	int (*check_wait)(void *opaque, uint64_t t_ps, enum kvmbox_wait how);
 	/* The simulator's time. */

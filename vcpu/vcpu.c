@@ -118,7 +118,7 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 {
 	if (!v)
 		return;
-	kb_kick_destroy(&v->kick);
+	kb_kick_unbind(&v->kick);
 	if (v->run)
 		v->vm->api->munmap(v->run, v->vm->run_size);
 	if (v->fd >= 0)

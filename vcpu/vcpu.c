@@ -78,7 +78,7 @@ static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_
 	if (rc)
 		return rc;
 	v->xcr0 = supported_xcr0(cpuid);
-	v->sync_regs = kb_kvm_check(api, v->vm->fd, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS;
+	v->sync_regs = (unsigned)kb_kvm_check(api, v->vm->fd, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS;
 	if (v->sync_regs)
 		v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	v->tsc_hz = tsc_hz(v);

@@ -182,7 +182,8 @@ TEST_F(box_, callbacks_are_required)
 		EXPECT_EQ(b, nullptr);
 		EXPECT_TRUE(says("kvmbox_ops")) << err.msg;
 	}
-	EXPECT_EQ(kvmbox_create(&box, &cfg, nullptr, &sim, nullptr), -EINVAL);
+	kvmbox_box *b;
+	EXPECT_EQ(kvmbox_create(&b, &cfg, nullptr, &sim, nullptr), -EINVAL);
 }
 
 TEST_F(box_, optional_callbacks_may_be_missing)

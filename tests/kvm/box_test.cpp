@@ -182,7 +182,8 @@ TEST_F(box_, callbacks_are_required)
 		EXPECT_EQ(b, nullptr);
 		EXPECT_TRUE(says("kvmbox_ops")) << err.msg;
 	}
-	EXPECT_EQ(kvmbox_create(&box, &cfg, nullptr, &sim, nullptr), -EINVAL);
+	kvmbox_box *b;
+	EXPECT_EQ(kvmbox_create(&b, &cfg, nullptr, &sim, nullptr), -EINVAL);
 }
 
 TEST_F(box_, optional_callbacks_may_be_missing)
@@ -523,6 +524,22 @@ TEST_F(box_, a_box_may_run_on_another_thread_than_before)
 	EXPECT_EQ(run(), 0) << err.msg;
 	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_EXIT);
 	EXPECT_EQ(kvmbox_exit_status(box), 0);
+}
+
+// Threads that come and go have the same pthread_t: the kick must know them apart.
+TEST_F(box_, every_run_may_have_a_thread_of_its_own)
+{
+	load("spin.elf");
+	for (int i = 0; i < 4; i++) {
+		uint64_t yields = stats().slices;
+		std::thread t([this] {
+			sim.at(sim.now_ps + 3 * ms, [this] { kvmbox_stop(box); });
+			EXPECT_EQ(run(), 0) << err.msg;
+		});
+		t.join();
+		EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
+		EXPECT_GT(stats().slices, yields);
+	}
 }
 
 kvmbox_box *signal_box;

@@ -337,6 +337,7 @@ TEST_F(guest, a_simulator_event_ends_an_hour_of_sleep)
 
 TEST_F(guest, receives_what_is_typed)
 {
+	use_fixed_clock();
 	create_script();
 	ASSERT_EQ(kvmbox_serial_input(box, "ab", 2), 0);
 	sim.at(1 * ms, [this] { EXPECT_EQ(kvmbox_serial_input(box, "c", 1), 0); });

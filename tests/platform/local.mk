@@ -8,7 +8,6 @@ tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platfor
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
 GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(TLM_TEST_LIBS) $(LIBELF_LIBS)
 noinst_HEADERS += tests/platform/platform_test.h
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
 
 GLUE_TESTS = \
 	tests/platform/config_test \

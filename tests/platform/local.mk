@@ -82,3 +82,9 @@ CLEANFILES += tests/platform/puppet.elf
 GUEST_CLEAN += tests/platform/puppet.guest.o
 EXTRA_DIST += tests/platform/puppet.c tests/platform/puppet_regs.h
 tests/platform/puppet.guest.o: tests/platform/puppet_regs.h
+
+# The timing study in examples/, run as a user would.
+check_PROGRAMS += tests/platform/latency_study_test
+TESTS += tests/platform/latency_study_test
+tests_platform_latency_study_test_CPPFLAGS = -DSTUDY='"$(abs_builddir)/examples/latency_study/latency_study"'
+tests_platform_latency_study_test_LDADD = $(GTEST_LIBS) -lpthread

@@ -81,3 +81,31 @@ CLEANFILES += tests/platform/puppet.elf
 GUEST_CLEAN += tests/platform/puppet.guest.o
 EXTRA_DIST += tests/platform/puppet.c tests/platform/puppet_regs.h
 tests/platform/puppet.guest.o: tests/platform/puppet_regs.h
+
+# The timing study in examples/, run as a user would.
+check_PROGRAMS += tests/platform/latency_study_test
+TESTS += tests/platform/latency_study_test
+tests_platform_latency_study_test_CPPFLAGS = -DSTUDY='"$(abs_builddir)/examples/latency_study/latency_study"'
+tests_platform_latency_study_test_LDADD = $(GTEST_LIBS) -lpthread
+
+# Guest and SystemC measure the same durations; one program per clock source.
+CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_tsc_test
+check_PROGRAMS += $(CLOCK_STUDY_TESTS)
+TESTS += $(CLOCK_STUDY_TESTS)
+CLOCK_STUDY_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DCLOCK_STUDY='"$(abs_builddir)/tests/platform/clock_study.elf"'
+
+tests_platform_clock_study_fixed_test_SOURCES = tests/platform/clock_study_test.cpp
+tests_platform_clock_study_fixed_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=1
+tests_platform_clock_study_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_clock_study_fixed_test_LDADD = $(REAL_LIBS)
+
+tests_platform_clock_study_tsc_test_SOURCES = tests/platform/clock_study_test.cpp
+tests_platform_clock_study_tsc_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0
+tests_platform_clock_study_tsc_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_clock_study_tsc_test_LDADD = $(REAL_LIBS)
+
+check_DATA += tests/platform/clock_study.elf
+CLEANFILES += tests/platform/clock_study.elf
+GUEST_CLEAN += tests/platform/clock_study.guest.o
+EXTRA_DIST += tests/platform/clock_study.c tests/platform/clock_study_regs.h
+tests/platform/clock_study.guest.o: tests/platform/clock_study_regs.h

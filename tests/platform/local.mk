@@ -15,6 +15,7 @@ GLUE_TESTS = \
 	tests/platform/exception \
 	tests/platform/input \
 	tests/platform/kill \
+	tests/platform/pace \
 	tests/platform/time_fs \
 	tests/platform/time_ns \
 	tests/platform/transport
@@ -51,6 +52,11 @@ tests_platform_kill_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_kill_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_kill_LDADD = $(GLUE_LIBS)
 
+tests_platform_pace_SOURCES = tests/platform/pace_test.cpp
+tests_platform_pace_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_pace_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pace_LDADD = $(GLUE_LIBS)
+
 tests_platform_time_fs_SOURCES = tests/platform/time_test.cpp
 tests_platform_time_fs_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
 tests_platform_time_fs_CXXFLAGS = $(TLM_CXXFLAGS)
@@ -67,7 +73,8 @@ tests_platform_transport_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_LDADD = $(GLUE_LIBS)
 
 # With the real box; those with a guest skip where KVM is not usable.
-GUEST_TESTS = tests/platform/config_real tests/platform/guest tests/platform/guest_abort
+GUEST_TESTS = tests/platform/config_real tests/platform/guest tests/platform/guest_abort \
+	tests/platform/pause tests/platform/pieces tests/platform/wake
 check_PROGRAMS += $(GUEST_TESTS)
 TESTS += $(GUEST_TESTS)
 REAL_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
@@ -87,6 +94,21 @@ tests_platform_guest_abort_SOURCES = tests/platform/guest_abort_test.cpp
 tests_platform_guest_abort_CPPFLAGS = $(PUPPET_CPPFLAGS)
 tests_platform_guest_abort_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_abort_LDADD = $(REAL_LIBS)
+
+tests_platform_pause_SOURCES = tests/platform/pause_test.cpp tests/platform/puppeteer.h
+tests_platform_pause_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pause_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pause_LDADD = $(REAL_LIBS)
+
+tests_platform_pieces_SOURCES = tests/platform/pieces_test.cpp tests/platform/puppeteer.h
+tests_platform_pieces_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pieces_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pieces_LDADD = $(REAL_LIBS)
+
+tests_platform_wake_SOURCES = tests/platform/wake_test.cpp tests/platform/puppeteer.h
+tests_platform_wake_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_wake_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_wake_LDADD = $(REAL_LIBS)
 
 check_DATA += tests/platform/puppet.elf
 CLEANFILES += tests/platform/puppet.elf

@@ -296,9 +296,11 @@ int pci_function::call(tlm::tlm_fw_transport_if<> &target, slot &s, ::kvmbox_acc
 		ref.release();
 		return fail(a, -ETIMEDOUT, "was not answered within " + m_box.m_timeout.to_string());
 	}
-	/* Where the guest goes on, relative to the time the C side is told. */
-	const sc_core::sc_time now = sc_core::sc_time_stamp();
-	a.delay_ps = delay < never() - now ? to_ps_up(now + delay) - to_ps(now) : KVMBOX_TIME_NEVER - to_ps(now);
+	/* Where the guest goes on, relative to the time the C side is told, which a pause may have moved. */
+	const sc_core::sc_time end = delay < never() - sc_core::sc_time_stamp() ? sc_core::sc_time_stamp() + delay : never();
+	m_box.hold();
+	const uint64_t now = to_ps(sc_core::sc_time_stamp()), end_ps = to_ps_up(end);
+	a.delay_ps = end_ps > now ? end_ps - now : 0;
 	switch (s.gp.get_response_status()) {
 	case tlm::TLM_OK_RESPONSE:
 		if (!a.write)

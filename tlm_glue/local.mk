@@ -9,6 +9,7 @@ libkbtlm_la_SOURCES = \
 	tlm_glue/config.cpp \
 	tlm_glue/dma.cpp \
 	tlm_glue/function.cpp \
+	tlm_glue/pacer.cpp tlm_glue/pacer.h \
 	tlm_glue/pci_device.cpp \
 	tlm_glue/poller.cpp tlm_glue/poller.h \
 	tlm_glue/ratelimit.h \

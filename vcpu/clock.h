@@ -22,6 +22,7 @@ struct kb_clock {
 	uint64_t fraction;       /* of a ps carried over, in 2^-32 ps */
 	uint64_t cost_ticks[2];  /* entry + exit with the guest in ring 0-2 and in ring 3 */
 	uint64_t fixed_exit_ps;
+	uint64_t waited_ticks;   /* fixed: host ticks since the last exit or stride */
 	uint64_t fixed_stride_ps; /* fixed: what a kick costs, so that a guest that never exits cannot stop time */
 };
 

@@ -75,7 +75,7 @@ void kvmbox_config_init(struct kvmbox_config *cfg)
 
 void kvmbox_config_clear(struct kvmbox_config *cfg)
 {
-	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date })
+	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date, cfg->pace })
 		free(s);
 	memset(static_cast<void *>(cfg), 0, sizeof(*cfg));
 }
@@ -83,18 +83,19 @@ void kvmbox_config_clear(struct kvmbox_config *cfg)
 int kvmbox_config_copy(struct kvmbox_config *out, const struct kvmbox_config *cfg)
 {
 	*out = *cfg;
-	for (char **s : { &out->guest, &out->cpu, &out->serial, &out->debugcon, &out->start_date })
+	for (char **s : { &out->guest, &out->cpu, &out->serial, &out->debugcon, &out->start_date, &out->pace })
 		*s = dup(*s);
 	return 0;
 }
 
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value, struct kvmbox_error *err)
 {
-	if (!strcmp(key, "guest")) {
-		free(cfg->guest);
-		cfg->guest = dup(value);
-		return 0;
-	}
+	for (auto &s : { std::make_pair("guest", &cfg->guest), std::make_pair("pace", &cfg->pace) })
+		if (!strcmp(key, s.first)) {
+			free(*s.second);
+			*s.second = dup(value);
+			return 0;
+		}
 	snprintf(err->msg, sizeof(err->msg), "no key %s", key);
 	return -EINVAL;
 }
@@ -102,6 +103,11 @@ int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *va
 int kvmbox_config_parse(struct kvmbox_config *, const char *, struct kvmbox_error *)
 {
 	return 0;
+}
+
+double kvmbox_config_pace(const struct kvmbox_config *cfg)
+{
+	return cfg->pace && !strncmp(cfg->pace, "realtime*", 9) ? strtod(cfg->pace + 9, nullptr) : 0;
 }
 
 void kvmbox_config_help(FILE *out)

@@ -19,6 +19,16 @@ GLUE_TESTS = \
 	tests/platform/time_fs_test \
 	tests/platform/time_ns_test \
 	tests/platform/transport_test
+	tests/platform/config \
+	tests/platform/dma \
+	tests/platform/end \
+	tests/platform/exception \
+	tests/platform/input \
+	tests/platform/kill \
+	tests/platform/pace \
+	tests/platform/time_fs \
+	tests/platform/time_ns \
+	tests/platform/transport
 check_PROGRAMS += $(GLUE_TESTS)
 TESTS += $(GLUE_TESTS)
 
@@ -44,6 +54,15 @@ tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp
 tests_platform_time_fs_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
 tests_platform_time_fs_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_time_fs_test_LDADD = $(GLUE_LIBS)
+tests_platform_pace_SOURCES = tests/platform/pace_test.cpp
+tests_platform_pace_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_pace_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pace_LDADD = $(GLUE_LIBS)
+
+tests_platform_time_fs_SOURCES = tests/platform/time_test.cpp
+tests_platform_time_fs_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
+tests_platform_time_fs_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_time_fs_LDADD = $(GLUE_LIBS)
 
 tests_platform_time_ns_test_SOURCES = tests/platform/time_test.cpp
 tests_platform_time_ns_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-9
@@ -62,6 +81,8 @@ GUEST_TESTS = \
 	tests/platform/config_real_test \
 	tests/platform/guest_test \
 	tests/platform/guest_abort_test
+GUEST_TESTS = tests/platform/config_real tests/platform/guest tests/platform/guest_abort \
+	tests/platform/pause tests/platform/pieces tests/platform/wake
 check_PROGRAMS += $(GUEST_TESTS)
 TESTS += $(GUEST_TESTS)
 
@@ -75,6 +96,21 @@ tests_platform_guest_test_LDADD = $(REAL_LIBS)
 tests_platform_guest_abort_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
 tests_platform_guest_abort_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_abort_test_LDADD = $(REAL_LIBS)
+
+tests_platform_pause_SOURCES = tests/platform/pause_test.cpp tests/platform/puppeteer.h
+tests_platform_pause_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pause_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pause_LDADD = $(REAL_LIBS)
+
+tests_platform_pieces_SOURCES = tests/platform/pieces_test.cpp tests/platform/puppeteer.h
+tests_platform_pieces_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pieces_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pieces_LDADD = $(REAL_LIBS)
+
+tests_platform_wake_SOURCES = tests/platform/wake_test.cpp tests/platform/puppeteer.h
+tests_platform_wake_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_wake_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_wake_LDADD = $(REAL_LIBS)
 
 check_DATA += tests/platform/puppet.elf
 CLEANFILES += tests/platform/puppet.elf

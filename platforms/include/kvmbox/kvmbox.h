@@ -79,6 +79,7 @@ struct kvmbox_config {
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
 	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too */
+	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
 	char *debugcon;           /* port 0xE9 back end, same syntax */
@@ -96,6 +97,8 @@ int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *va
 		      struct kvmbox_error *err);
 /* "key=value key=value ..." separated by blanks; values may be quoted with '' or "". */
 int kvmbox_config_parse(struct kvmbox_config *cfg, const char *text, struct kvmbox_error *err);
+/* The key pace as a number: simulated seconds per second of the wall clock, 0: not paced. */
+double kvmbox_config_pace(const struct kvmbox_config *cfg);
 /* One line per key: name, unit, default, meaning. */
 void kvmbox_config_help(FILE *out);
 

@@ -15,12 +15,23 @@ noinst_PROGRAMS += examples/uart_hello/uart_hello
 examples_uart_hello_uart_hello_SOURCES = examples/uart_hello/main.cpp
 examples_uart_hello_uart_hello_CPPFLAGS = $(TLM_CPPFLAGS) -DGUEST='"$(abs_builddir)/examples/uart_hello/hello.elf"'
 examples_uart_hello_uart_hello_CXXFLAGS = $(TLM_CXXFLAGS)
-examples_uart_hello_uart_hello_LDADD = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS)
+examples_uart_hello_uart_hello_LDADD = $(TLM_LIBS)
 
 noinst_PROGRAMS += examples/dma_accel/dma_accel
 examples_dma_accel_dma_accel_SOURCES = examples/dma_accel/main.cpp examples/dma_accel/accel.cpp \
 	examples/dma_accel/accel.h examples/dma_accel/accel_regs.h
 examples_dma_accel_dma_accel_CPPFLAGS = $(TLM_CPPFLAGS) -DGUEST='"$(abs_builddir)/examples/dma_accel/driver.elf"'
 examples_dma_accel_dma_accel_CXXFLAGS = $(TLM_CXXFLAGS)
-examples_dma_accel_dma_accel_LDADD = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS)
+examples_dma_accel_dma_accel_LDADD = $(TLM_LIBS)
+
+noinst_PROGRAMS += examples/latency_study/latency_study
+examples_latency_study_latency_study_SOURCES = examples/latency_study/main.cpp examples/latency_study/storage.cpp \
+	examples/latency_study/storage.h examples/latency_study/storage_regs.h examples/latency_study/plot.cpp \
+	examples/latency_study/plot.h
+examples_latency_study_latency_study_CPPFLAGS = $(TLM_CPPFLAGS) -DGUEST='"$(abs_builddir)/examples/latency_study/driver.elf"'
+examples_latency_study_latency_study_CXXFLAGS = $(TLM_CXXFLAGS)
+examples_latency_study_latency_study_LDADD = $(TLM_LIBS)
 endif
+GUEST_ELFS += examples/latency_study/driver.elf
+EXTRA_DIST += examples/latency_study/driver.c examples/latency_study/storage_regs.h examples/latency_study/latency_study.svg
+examples/latency_study/driver.guest.o: examples/latency_study/storage_regs.h

@@ -17,6 +17,12 @@
 /* A check_wait that keeps returning without moving the simulator's time is broken. */
 #define MAX_FUTILE_WAITS 1000
 
+/* So is one that lets the guest sleep for ever without an event; but input that does not wake it may come at one time. */
+#define MAX_FUTILE_IDLES 1000000
+
+/* Times are added to without a check for wrap: no guest lives that long (213 days), but a target's delay may say so. */
+#define END_OF_TIME (KVMBOX_TIME_NEVER - 2 * KB_CONFIG_TIME_MAX)
+
 /* ---- time --------------------------------------------------------------------- */
 
 void kb_box_refresh(struct kvmbox_box *box)
@@ -39,6 +45,8 @@ bool kb_box_catch_up(struct kvmbox_box *box)
 	struct kb_vcpu *vcpu = box->pc->vcpu;
 	unsigned futile = 0;
 
+	if (box->cancelled)
+		return false;
 	while (box->sim_ps < vcpu->clock.now_ps) {
 		uint64_t before = box->sim_ps;
 
@@ -57,13 +65,26 @@ bool kb_box_catch_up(struct kvmbox_box *box)
 	return true;
 }
 
+/* True: the run has to end because no time is left. */
+static bool time_is_up(struct kvmbox_box *box)
+{
+	if (kb_box_now(box) < END_OF_TIME && box->sim_ps < END_OF_TIME)
+		return false;
+	kb_fail(&box->failure, EOVERFLOW,
+		"simulated time is used up (guest at %" PRIu64 " ps, simulator at %" PRIu64 " ps; it ends at about 213 days): did a target return a delay out of all bounds?",
+		kb_box_now(box), box->sim_ps);
+	return box->cancelled = true;
+}
+
 static uint64_t host_deadline(void *opaque)
 {
 	struct kvmbox_box *box = opaque;
-	uint64_t t = box->sim_ps + box->cfg.quantum_ps, timer = kb_timers_next(&box->pc->timers);
+	uint64_t t, timer = kb_timers_next(&box->pc->timers);
 
-	if (box->cancelled)
+	box->futile_idles = 0; /* it is awake */
+	if (box->cancelled || time_is_up(box))
 		return 0; /* yield at once, which ends the run */
+	t = box->sim_ps + box->cfg.quantum_ps;
 	if (timer < t)
 		t = timer;
 	return box->event_ps < t ? box->event_ps : t;
@@ -88,7 +109,7 @@ static int host_yield(void *opaque, struct kvmbox_error *err)
 	unsigned turns;
 
 	box->slices++;
-	if (box->cancelled || !kb_box_catch_up(box))
+	if (box->cancelled || time_is_up(box) || !kb_box_catch_up(box))
 		return cancelled(box, err);
 	now = kb_box_now(box);
 	for (turns = 0; box->event_ps <= now && turns < MAX_TURNS_AT_ONE_TIME; turns++)
@@ -102,11 +123,18 @@ static int host_yield(void *opaque, struct kvmbox_error *err)
 static int host_idle(void *opaque, struct kvmbox_error *err)
 {
 	struct kvmbox_box *box = opaque;
-	uint64_t until = kb_timers_next(&box->pc->timers);
+	uint64_t until = kb_timers_next(&box->pc->timers), before = box->sim_ps;
 
 	box->slices++;
-	if (box->cancelled || !wait_for(box, until, KVMBOX_WAIT_IDLE))
+	if (box->cancelled || time_is_up(box) || !wait_for(box, until, KVMBOX_WAIT_IDLE))
 		return cancelled(box, err);
+	box->futile_idles = box->sim_ps == before ? box->futile_idles + 1 : 0;
+	if (box->futile_idles == MAX_FUTILE_IDLES) {
+		kb_fail(&box->failure, EIO,
+			"check_wait(%" PRIu64 " ps, idle) returned %d times while now() stays at %" PRIu64 " ps and nothing wakes the guest; with nothing to wait for it must return a negative value",
+			until, MAX_FUTILE_IDLES, before);
+		return cancelled(box, err);
+	}
 	/* Woken, or the time has come; either way the guest slept until now. */
 	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 	return 0;
@@ -326,7 +354,7 @@ void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 		.slices = box->slices,
 		.interrupts = v->stats.interrupts, .nmis = v->stats.nmis,
 		.transports = box->transports, .transport_errors = box->transport_errors,
-		.dma_bytes = box->dma_bytes, .dma_errors = box->dma_errors, .msis = box->msis,
+		.dma_bytes = box->dma_bytes, .dma_errors = box->dma_errors, .msis = box->pc->msis,
 		.unassigned = vm->mem.unassigned_reads + vm->mem.unassigned_writes + vm->io.unassigned_reads +
 			vm->io.unassigned_writes,
 	};

@@ -30,7 +30,8 @@ struct kvmbox_box {
 	struct kvmbox_error failure;
 	uint64_t sim_ps;   /* the simulator's time, as of the last call down */
 	uint64_t event_ps; /* its next event */
-	uint64_t slices, transports, transport_errors, dma_bytes, dma_errors, msis;
+	unsigned futile_idles; /* waits of a sleeping guest in a row that moved no time */
+	uint64_t slices, transports, transport_errors, dma_bytes, dma_errors;
 };
 
 /* kvmbox_create() on another table of system calls, for tests. */

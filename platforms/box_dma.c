@@ -37,8 +37,7 @@ static int message(struct kvmbox_box *box, uint64_t addr, const void *buf, size_
 	if (!write || len != sizeof(data) || addr % sizeof(data))
 		return -EFAULT;
 	memcpy(&data, buf, sizeof(data));
-	box->msis++;
-	kb_lapic_msi(box->pc->lapic, addr, data);
+	kb_pc_msi(box->pc, addr, data);
 	return 0;
 }
 

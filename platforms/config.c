@@ -148,6 +148,37 @@ static int check_date(const struct key *key, const union value *v, struct kvmbox
 		       "%s must be host, or a UTC date and time from 1970 on in the form YYYY-MM-DDTHH:MM:SS", key->name);
 }
 
+/* Whoever owns simulated time does the pacing (tlm_glue/pacer.h). 0: no pacing; negative: not in this syntax. */
+static double parse_pace(const char *s)
+{
+	static const char realtime[] = "realtime";
+	const size_t len = sizeof(realtime) - 1;
+	double factor;
+
+	if (strcmp(s, "none") == 0)
+		return 0;
+	if (strcmp(s, realtime) == 0)
+		return 1;
+	if (strncmp(s, realtime, len) != 0 || s[len] != '*' || kb_parse_double(s + len + 1, &factor))
+		return -1;
+	return factor >= KB_PACE_MIN && factor <= KB_PACE_MAX ? factor : -1;
+}
+
+static int check_pace(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->s && parse_pace(v->s) >= 0)
+		return 0;
+	return kb_fail(err, EINVAL, "%s must be one of: none realtime realtime*FACTOR, with a factor from 1e-6 to 1e6",
+		       key->name);
+}
+
+double kvmbox_config_pace(const struct kvmbox_config *cfg)
+{
+	double factor = cfg->pace ? parse_pace(cfg->pace) : 0;
+
+	return factor > 0 ? factor : 0;
+}
+
 /* ---- the table ---- */
 
 #define KEY(field, type, standard, check, meaning) \
@@ -174,6 +205,8 @@ static const struct key keys[] = {
 	KEY_WORD(slices, slices_words, "precise",
 	    "precise (the guest stalls up to an event at t) or eager (it is kicked at t and leaves somewhat later)"),
 	KEY(slice_to_events, BOOL, "yes", NULL, "end slices at the simulator's next event, too"),
+	KEY(pace, STRING, "none", check_pace,
+	    "none, or realtime[*FACTOR]: simulated time is never ahead of FACTOR times the wall clock"),
 	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
 	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory"),
 	KEY(debugcon, STRING, "null", check_chardev, "port 0xE9: same syntax as serial"),

@@ -12,6 +12,8 @@
 #define KB_RAM_MAX (64ull << 30)
 #define KB_RAM_STEP 4096ull
 #define KB_TIME_SCALE_MAX 1e6
+#define KB_PACE_MIN 1e-6 /* simulated seconds per second of the wall clock */
+#define KB_PACE_MAX 1e6
 /* Longest quantum, exit cost and timeout: a day. Sums of a few never wrap. */
 #define KB_CONFIG_TIME_MAX (86400ull * 1000000000000ull)
 

@@ -100,10 +100,11 @@ static int wire_extint_ack(void *opaque)
 	return kb_pic_ack(pc->pic);
 }
 
-static void wire_msi(void *opaque, uint64_t addr, uint32_t data)
+void kb_pc_msi(void *opaque, uint64_t addr, uint32_t data)
 {
 	struct kb_pc *pc = opaque;
 
+	pc->msis++;
 	kb_lapic_msi(pc->lapic, addr, data);
 }
 
@@ -219,7 +220,7 @@ static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_reset_config reset = { .io = &pc->vm->io, .reset = wire_reset, .opaque = pc };
 	struct kb_pci_bus_config pci = {
-		.mem = &pc->vm->mem, .io = &pc->vm->io, .log = &pc->log, .msi = wire_msi, .msi_opaque = pc,
+		.mem = &pc->vm->mem, .io = &pc->vm->io, .log = &pc->log, .msi = kb_pc_msi, .msi_opaque = pc,
 		.mem32_base = KB_PC_PCI32_BASE, .mem32_size = KB_PC_PCI32_END - KB_PC_PCI32_BASE,
 		.io_base = KB_PC_PCI_IO_BASE, .io_size = KB_PC_PCI_IO_END - KB_PC_PCI_IO_BASE,
 	};

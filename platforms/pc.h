@@ -76,6 +76,7 @@ struct kb_pc {
 	unsigned long inits, apic_moves, resets; /* for the log's sake */
 	bool reset_wanted;
 	int exit_status;       /* -1 until the guest writes the debug-exit port */
+	uint64_t msis;         /* messages that went to the local APIC */
 };
 
 /* Makes the machine and loads the guest. cfg must outlive it. */
@@ -86,5 +87,7 @@ void kb_pc_destroy(struct kb_pc *pc);
 int kb_pc_start(struct kb_pc *pc, struct kvmbox_error *err);
 /* Machine reset: chipset, functions and CPU to their reset state, the guest loaded anew. */
 int kb_pc_reset(struct kb_pc *pc, struct kvmbox_error *err);
+/* A message, from a function or by DMA. */
+void kb_pc_msi(void *pc, uint64_t addr, uint32_t data);
 
 #endif

@@ -11,6 +11,7 @@
 #include <ctime>
 #include <type_traits>
 
+#include "tlm_glue/pacer.h"
 #include "tlm_glue/poller.h"
 
 namespace kvmbox {
@@ -92,7 +93,13 @@ struct box::host_events : sc_core::sc_prim_channel {
 	{
 	}
 	void signal() { async_request_update(); }
-	void update() override { m_box.wake(); }
+	void update() override
+	{
+		if (m_box.m_pause_asked.exchange(false) && m_box.m_paused)
+			sc_core::sc_pause();
+		m_box.wake();
+		m_box.unhold();
+	}
 	void attach(bool yes)
 	{
 		if (yes)
@@ -114,11 +121,80 @@ void box::stop()
 	m_host->signal();
 }
 
+/* ---- pause and pieces ----------------------------------------------------------- */
+
+/* Everything else is another thread's: SystemC may only be told in update(). */
+void box::pause()
+{
+	m_paused = true;
+	if (std::this_thread::get_id() == m_host_thread) {
+		if (sc_core::sc_get_status() == sc_core::SC_RUNNING)
+			sc_core::sc_pause();
+		return;
+	}
+	m_pause_asked = true;
+	m_host->signal();
+}
+
+void box::resume()
+{
+	m_rebase = true;
+	m_paused = false;
+	if (std::this_thread::get_id() == m_host_thread)
+		unhold();
+	else
+		m_host->signal();
+}
+
+void box::unhold()
+{
+	if (!m_paused || m_stop)
+		m_resumed.notify(sc_core::SC_ZERO_TIME);
+}
+
+void box::hold()
+{
+	while (m_paused && !m_stop)
+		wait(m_resumed);
+}
+
+/* An event at the end is what makes slices end there, see next_event(). Nobody waits for it. */
+void box::start(const sc_core::sc_time &t)
+{
+	struct scope {
+		sc_core::sc_event &e;
+		~scope() { e.cancel(); }
+	} end{ m_period_end };
+
+	m_period_end.notify(t);
+	sc_core::sc_start(t);
+}
+
+pace_stats box::pace() const
+{
+	return m_pacer ? m_pacer->stats() : pace_stats();
+}
+
+/* A method process; see pacer.h. */
+void box::keep_pace()
+{
+	if (!m_pacing)
+		return;
+	const sc_core::sc_time tick = from_ps(m_pacer->tick_ps()), now = sc_core::sc_time_stamp();
+
+	if (m_rebase.exchange(false))
+		m_pacer->rebase();
+	next_trigger(tick);
+	if (m_pacer->hold(to_ps(now), to_ps_up(now + tick)))
+		SC_REPORT_WARNING(msg_guest, (std::string(name()) + ": " + m_pacer->text()).c_str());
+}
+
 /* ---- life -------------------------------------------------------------------- */
 
 box::box(sc_core::sc_module_name nm, const config &cfg)
 	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)),
-	  m_wake("wake"), m_ended("ended"), m_watchdog("watchdog")
+	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_watchdog("watchdog"),
+	  m_resumed("resumed"), m_period_end("period_end")
 {
 	kvmbox_error err{};
 	if (!cfg->quantum_ps)
@@ -168,6 +244,14 @@ void box::end_of_elaboration()
 	if (!m_c)
 		return;
 	m_timeout = from_ps(m_config->completion_timeout_ps);
+	const double pace = kvmbox_config_pace(&m_config.c_config());
+	if (pace > 0) {
+		m_pacer = std::make_unique<pacer>(pace);
+		m_pacing = true;
+		sc_core::sc_spawn_options p;
+		p.spawn_method();
+		sc_core::sc_spawn([this] { keep_pace(); }, "pace", &p);
+	}
 
 	sc_core::sc_spawn_options t;
 	t.set_stack_size(stack_bytes);
@@ -183,13 +267,14 @@ void box::end_of_elaboration()
 void box::run()
 {
 	const uint64_t global = to_ps(tlm::tlm_global_quantum::instance().get());
-	if (m_global_quantum && global)
-		kvmbox_set_quantum(m_c, global);
+	if (m_global_quantum && global && kvmbox_set_quantum(m_c, global) < 0)
+		SC_REPORT_WARNING(msg_config, (std::string(name()) + ": tlm_global_quantum is longer than a box takes; it keeps " +
+					       from_ps(default_quantum_ps).to_string()).c_str());
 
 	kvmbox_error err{};
 	m_running = true;
 	const int r = kvmbox_run(m_c, &err);
-	m_running = false;
+	m_running = m_pacing = false;
 	cancel_watchdog();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
 	rethrow();
@@ -306,6 +391,7 @@ int box::check_wait(uint64_t t_ps, kvmbox_wait how)
 		wait_idle(from_ps(t_ps));
 	else
 		wait_until(from_ps(t_ps));
+	hold();
 	return m_stop ? -ECANCELED : 0;
 }
 
@@ -378,6 +464,8 @@ void box::poll_now_and_then()
 
 uint64_t box::next_event() const
 {
+	if (m_paused)
+		return to_ps(sc_core::sc_time_stamp()); /* the guest yields before it does anything */
 	const sc_core::sc_time dt = sc_core::sc_time_to_pending_activity();
 	const sc_core::sc_time now = sc_core::sc_time_stamp();
 

@@ -113,12 +113,12 @@ sc_core::sc_in<bool> &pci_function::irq()
 
 bool pci_function::implemented(unsigned i) const
 {
-	return i == rom_bar ? !m_config.rom.empty() : m_config.bar[i].size != 0;
+	return m_config.bar[i].size != 0;
 }
 
 std::string pci_function::port_name(unsigned i) const
 {
-	return i == rom_bar ? "rom" : "bar" + std::to_string(i);
+	return "bar" + std::to_string(i);
 }
 
 pci_function::pci_function(sc_core::sc_module_name nm, box &b, const function_config &cfg)
@@ -172,7 +172,7 @@ void pci_function::end_of_elaboration()
 
 		if (p.m_socket) {
 			p.m_target = p.m_socket->target();
-		} else if (!p.m_target && i != rom_bar && implemented(i) &&
+		} else if (!p.m_target && implemented(i) &&
 			   !(m_config.msix_vectors && m_config.msix_bar == i)) {
 			std::ostringstream s;
 			s << name() << ": BAR " << i << " (" << m_config.bar[i].size
@@ -239,7 +239,7 @@ int pci_function::fail(const ::kvmbox_access &a, int error, const std::string &w
 	if (!ratelimit(m_errors))
 		return error;
 	std::ostringstream s;
-	s << name() << " " << (a.space == KVMBOX_SPACE_ROM ? "ROM" : "BAR " + std::to_string(a.bar)) << ": "
+	s << name() << " BAR " << a.bar << ": "
 	  << (a.write ? "write" : "read") << " of " << a.len << " bytes at offset 0x" << std::hex << a.offset << " "
 	  << what << std::dec;
 	if (m_errors > 1)
@@ -250,7 +250,7 @@ int pci_function::fail(const ::kvmbox_access &a, int error, const std::string &w
 
 int pci_function::transport(::kvmbox_access &a)
 {
-	const unsigned i = a.space == KVMBOX_SPACE_ROM ? rom_bar : a.bar;
+	const unsigned i = a.bar;
 
 	if (i >= m_port.size() || a.len > sizeof(slot::data))
 		return -EINVAL;
@@ -296,9 +296,11 @@ int pci_function::call(tlm::tlm_fw_transport_if<> &target, slot &s, ::kvmbox_acc
 		ref.release();
 		return fail(a, -ETIMEDOUT, "was not answered within " + m_box.m_timeout.to_string());
 	}
-	/* Where the guest goes on, relative to the time the C side is told. */
-	const sc_core::sc_time now = sc_core::sc_time_stamp();
-	a.delay_ps = delay < never() - now ? to_ps_up(now + delay) - to_ps(now) : KVMBOX_TIME_NEVER - to_ps(now);
+	/* Where the guest goes on, relative to the time the C side is told, which a pause may have moved. */
+	const sc_core::sc_time end = delay < never() - sc_core::sc_time_stamp() ? sc_core::sc_time_stamp() + delay : never();
+	m_box.hold();
+	const uint64_t now = to_ps(sc_core::sc_time_stamp()), end_ps = to_ps_up(end);
+	a.delay_ps = end_ps > now ? end_ps - now : 0;
 	switch (s.gp.get_response_status()) {
 	case tlm::TLM_OK_RESPONSE:
 		if (!a.write)

@@ -1,23 +1,19 @@
 # tlm_glue/: the only room that knows SystemC. The convenience library is the
 # same code without libkvmbox, for tests that put a stand-in below it.
-TLM_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tlm_glue/include $(SYSTEMC_CFLAGS)
-TLM_CXXFLAGS = $(AM_CXXFLAGS) $(TLM_SAN)
-# SystemC's coroutines leave AddressSanitizer with wrong stack bounds, so that
-# it misses stacks being unwound and then sees ghosts. Heap checks stay.
-if SANITIZED
-TLM_SAN = $$($(CXX) --version | grep -q clang && echo -mllvm -asan-stack=0 || echo --param asan-stack=0)
-endif
+TLM_CPPFLAGS = $(AM_CPPFLAGS)
+TLM_CXXFLAGS = $(AM_CXXFLAGS) -std=$(SYSTEMC_STD) $(KB_SAN_TLM) -I$(top_srcdir)/tlm_glue/include $(SYSTEMC_CFLAGS)
+TLM_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS)
 noinst_LTLIBRARIES += libkbtlm.la
 libkbtlm_la_SOURCES = \
 	tlm_glue/box.cpp \
 	tlm_glue/config.cpp \
 	tlm_glue/dma.cpp \
 	tlm_glue/function.cpp \
+	tlm_glue/pacer.cpp tlm_glue/pacer.h \
 	tlm_glue/pci_device.cpp \
 	tlm_glue/poller.cpp tlm_glue/poller.h \
 	tlm_glue/ratelimit.h \
 	tlm_glue/time.cpp
-libkbtlm_la_CPPFLAGS = $(TLM_CPPFLAGS)
 libkbtlm_la_CXXFLAGS = $(TLM_CXXFLAGS)
 
 lib_LTLIBRARIES += libkvmbox-tlm.la

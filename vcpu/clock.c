@@ -34,19 +34,31 @@ void kb_clock_charge(struct kb_clock *c, uint64_t ps)
 		c->now_ps = UINT64_MAX - 1;
 }
 
+/*
+ * Any signal ends a stay: another box's kick on this thread, a profiler's. Only patience used up (roughly: kicks
+ * come early) is a reason to move on, or the run would not be reproducible.
+ */
+static void account_fixed(struct kb_clock *c, uint64_t ticks, bool kicked)
+{
+	if (!kicked) {
+		c->waited_ticks = 0;
+		kb_clock_charge(c, c->fixed_exit_ps);
+		return;
+	}
+	if (__builtin_add_overflow(c->waited_ticks, ticks, &c->waited_ticks))
+		c->waited_ticks = UINT64_MAX;
+	if (c->waited_ticks < c->tsc_hz / FIXED_PATIENCE_HZ / 2)
+		return;
+	c->waited_ticks = 0;
+	kb_clock_charge(c, c->fixed_stride_ps);
+}
+
 void kb_clock_account(struct kb_clock *c, uint64_t ticks, bool ring3, bool kicked)
 {
 	unsigned __int128 ps;
 
 	if (c->source == KB_CLOCK_FIXED) {
-		/*
-		 * A kick after a short stay was armed for an earlier one (kick.h) or came from another thread: when, is up
-		 * to the host, so it must not move this clock.
-		 */
-		if (kicked)
-			kb_clock_charge(c, ticks < c->tsc_hz / FIXED_PATIENCE_HZ / 2 ? 0 : c->fixed_stride_ps);
-		else
-			kb_clock_charge(c, c->fixed_exit_ps);
+		account_fixed(c, ticks, kicked);
 		return;
 	}
 	/* Something ran: at least one tick, or a guest that polls a clock could see it stand still. */

@@ -22,6 +22,7 @@ struct kb_clock {
 	uint64_t fraction;       /* of a ps carried over, in 2^-32 ps */
 	uint64_t cost_ticks[2];  /* entry + exit with the guest in ring 0-2 and in ring 3 */
 	uint64_t fixed_exit_ps;
+	uint64_t waited_ticks;   /* fixed: host ticks since the last exit or stride */
 	uint64_t fixed_stride_ps; /* fixed: what a kick costs, so that a guest that never exits cannot stop time */
 };
 
@@ -30,8 +31,9 @@ void kb_clock_init_tsc(struct kb_clock *c, uint64_t tsc_hz, double time_scale, c
 void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps);
 
 /*
- * One stay in the guest is over: ticks of host TSC around KVM_RUN; ring3 at the exit; kicked: left by a kick. The fixed
- * clock moves by an exit's cost, by its stride after a kick that ended a long computation, and not by other kicks.
+ * One stay in the guest is over: ticks of host TSC around KVM_RUN; ring3 at the exit; kicked: left by a signal. With the
+ * fixed clock a short stay that a signal ends (a kick left from an earlier stay, anybody's timer) costs nothing:
+ * when those come is the host's affair.
  */
 void kb_clock_account(struct kb_clock *c, uint64_t ticks, bool ring3, bool kicked);
 /* The guest is stalled for ps. */

@@ -34,32 +34,32 @@ int kb_kick_init(struct kb_kick *k, struct kvm_run *run, uint64_t tsc_hz, struct
 	return 0;
 }
 
-void kb_kick_destroy(struct kb_kick *k)
-{
-	if (k->has_timer)
-		timer_delete(k->timer);
-	k->has_timer = false;
-}
-
 int kb_kick_bind(struct kb_kick *k, struct kvmbox_error *err)
 {
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = kb_kick_signal() };
+	pid_t tid = (pid_t)syscall(SYS_gettid);
 	sigset_t set;
 
-	if (k->has_timer && pthread_equal(k->thread, pthread_self()))
-		return 0;
-	kb_kick_destroy(k);
 	ev.sigev_value.sival_ptr = k;
-	ev.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+	ev.sigev_notify_thread_id = tid;
 	if (timer_create(CLOCK_MONOTONIC, &ev, &k->timer))
 		return kb_fail(err, errno, "cannot create the timer that ends the guest's slices: %s", strerror(errno));
 	k->has_timer = true;
-	k->thread = pthread_self();
 	k->armed_tsc = UINT64_MAX;
 	sigemptyset(&set);
 	sigaddset(&set, kb_kick_signal());
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	__atomic_store_n(&k->thread, tid, __ATOMIC_SEQ_CST);
 	return 0;
+}
+
+void kb_kick_unbind(struct kb_kick *k)
+{
+	__atomic_store_n(&k->thread, 0, __ATOMIC_SEQ_CST);
+	if (k->has_timer)
+		timer_delete(k->timer);
+	k->has_timer = false;
+	k->armed_tsc = UINT64_MAX;
 }
 
 static void set_timer(struct kb_kick *k, uint64_t ns, long interval_ns)
@@ -85,18 +85,21 @@ void kb_kick_within(struct kb_kick *k, uint64_t now_tsc, uint64_t ticks)
 	k->armed_tsc = at;
 }
 
-void kb_kick_disarm(struct kb_kick *k)
-{
-	if (k->has_timer && k->armed_tsc != UINT64_MAX)
-		set_timer(k, 0, 0);
-	k->armed_tsc = UINT64_MAX;
-}
-
 void kb_kick_now(struct kb_kick *k)
 {
-	union sigval value = { .sival_ptr = k };
+	pid_t tid;
+	siginfo_t info;
 
 	__atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_RELAXED);
-	if (k->has_timer && !pthread_equal(k->thread, pthread_self()))
-		pthread_sigqueue(k->thread, kb_kick_signal(), value);
+	tid = __atomic_load_n(&k->thread, __ATOMIC_SEQ_CST);
+	if (!tid || tid == (pid_t)syscall(SYS_gettid))
+		return;
+	/* By tid: should the thread end meanwhile this fails, where pthread_sigqueue() is undefined. */
+	memset(&info, 0, sizeof(info));
+	info.si_signo = kb_kick_signal();
+	info.si_code = SI_QUEUE;
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_value.sival_ptr = k;
+	syscall(SYS_rt_tgsigqueueinfo, info.si_pid, tid, info.si_signo, &info);
 }

@@ -6,10 +6,10 @@
 #ifndef KB_KICK_H
 #define KB_KICK_H
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 #include <linux/kvm.h>
 
@@ -30,7 +30,7 @@ struct kb_kick {
 	struct kvm_run *run;
 	timer_t timer;
 	bool has_timer;
-	pthread_t thread;           /* the timer's */
+	pid_t thread;               /* tid of the bound thread, 0: none (atomic) */
 	uint64_t tsc_hz;
 	uint64_t armed_tsc;         /* host TSC at which it will fire, UINT64_MAX: not armed */
 	volatile sig_atomic_t fired; /* since the last kb_kick_clear() */
@@ -38,9 +38,10 @@ struct kb_kick {
 
 /* Installs the process-wide handler; run must outlive the kick. */
 int kb_kick_init(struct kb_kick *k, struct kvm_run *run, uint64_t tsc_hz, struct kvmbox_error *err);
-void kb_kick_destroy(struct kb_kick *k);
-/* The calling thread is the one to kick from now on; makes its timer. Cheap when it already is. */
+/* The calling thread is the one to kick until kb_kick_unbind(); makes its timer. */
 int kb_kick_bind(struct kb_kick *k, struct kvmbox_error *err);
+/* Nobody is; a thread that has ended must never stay bound. */
+void kb_kick_unbind(struct kb_kick *k);
 
 /*
  * The guest must be left within ticks of the host's TSC, which now is now_tsc. Programming the timer costs as much as a
@@ -48,7 +49,6 @@ int kb_kick_bind(struct kb_kick *k, struct kvmbox_error *err);
  * one spare exit, after which the caller asks again.
  */
 void kb_kick_within(struct kb_kick *k, uint64_t now_tsc, uint64_t ticks);
-void kb_kick_disarm(struct kb_kick *k);
 /* Forgets a kick that has been answered. */
 static inline void kb_kick_clear(struct kb_kick *k)
 {

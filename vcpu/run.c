@@ -254,7 +254,7 @@ enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
 	}
 	if (v->end == KB_END_STOPPED) /* answered; any other end leaves it for the next run */
 		__atomic_store_n(&v->stop, false, __ATOMIC_SEQ_CST);
-	kb_kick_disarm(&v->kick);
+	kb_kick_unbind(&v->kick);
 	v->state = v->state == KB_VCPU_HALTED ? KB_VCPU_HALTED : KB_VCPU_READY;
 	return v->end;
 }

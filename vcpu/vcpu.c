@@ -11,6 +11,9 @@
 /* Below this a stay is all entry and exit, whatever the host (see kvm-hosts, "Kicking a vCPU"). */
 #define DEFAULT_FLOOR_NS 20000u
 
+/* What comes with every exit: general registers, and segments for the ring. */
+#define SYNC_REGS (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS)
+
 static int vcpu_ioctl(struct kb_vcpu *v, unsigned long request, void *arg, struct kvmbox_error *err)
 {
 	int rc = kb_kvm_ioctl(v->vm->api, v->fd, request, arg);
@@ -78,9 +81,9 @@ static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_
 	if (rc)
 		return rc;
 	v->xcr0 = supported_xcr0(cpuid);
-	v->sync_regs = kb_kvm_check(api, v->vm->fd, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS;
+	v->sync_regs = ((unsigned)kb_kvm_check(api, v->vm->fd, KVM_CAP_SYNC_REGS) & SYNC_REGS) == SYNC_REGS;
 	if (v->sync_regs)
-		v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+		v->run->kvm_valid_regs = SYNC_REGS;
 	v->tsc_hz = tsc_hz(v);
 	if (!v->tsc_hz)
 		v->tsc_hz = measure_tsc_hz();
@@ -118,7 +121,7 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 {
 	if (!v)
 		return;
-	kb_kick_destroy(&v->kick);
+	kb_kick_unbind(&v->kick);
 	if (v->run)
 		v->vm->api->munmap(v->run, v->vm->run_size);
 	if (v->fd >= 0)

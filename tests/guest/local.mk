@@ -2,37 +2,37 @@
 TEST_GUESTS = tests/guest/exits.elf tests/guest/timer_pit.elf tests/guest/timer_lapic.elf tests/guest/rtc.elf \
 	tests/guest/irq_nest.elf tests/guest/hlt.elf tests/guest/string_io.elf tests/guest/reset_92.elf \
 	tests/guest/reset_cf9.elf tests/guest/reset_8042.elf tests/guest/spin.elf tests/guest/hlt_forever.elf \
-	tests/guest/hostile.elf tests/guest/hostile_pci.elf tests/guest/script.elf
+	tests/guest/hostile.elf tests/guest/script.elf tests/guest/hostile_pci.elf tests/guest/agenda.elf
 # Without it: 64-bit ELF, 32-bit ELF, raw code, firmware images.
 TEST_GUESTS_BARE = tests/guest/triple_fault.elf tests/guest/bad_insn.elf tests/guest/prot32.elf tests/guest/flat.bin \
 	tests/guest/reset_vector.rom tests/guest/hostile_rom.rom
 
 # Handlers and main() share a file here, so all of it is compiled for CPL0. (A longer match than %.guest.o: wins.)
-tests/guest/%.guest.o: tests/guest/%.c $(GUEST_INCLUDES) tests/guest/check.h tests/guest/reset.h
-	@$(MKDIR_P) $(@D)
-	$(GUEST_V_CC)$(GUEST_CC) $(GUEST_CPPFLAGS) $(GUEST_KERNEL_CFLAGS) -c -o $@ $<
+tests/guest/%.guest.o: tests/guest/%.c $(GUEST_INCLUDES) tests/guest/check.h tests/guest/reset.h tests/guest/script.h
+	@mkdir -p $(@D)
+	$(GUEST_COMPILE) $(GUEST_KERNEL_CFLAGS) -c -o $@ $<
 
-tests/guest/hostile_pci.guest.o: GUEST_CPPFLAGS += -I$(srcdir)/examples/dma_accel
-tests/guest/script.guest.o: tests/guest/script.h
+tests/guest/agenda.guest.o: tests/guest/agenda.h
 tests/guest/hostile_pci.guest.o: tests/guest/hostile_pci.h examples/dma_accel/accel_regs.h
+tests/guest/hostile_pci.guest.o: GUEST_CPPFLAGS += -I$(srcdir)/examples/dma_accel
 
 tests/guest/%.32.o: tests/guest/%.S
-	@$(MKDIR_P) $(@D)
-	$(GUEST_V_CC)$(GUEST_CC) $(GUEST_CPPFLAGS) -m32 -c -o $@ $<
+	@mkdir -p $(@D)
+	$(GUEST_COMPILE) -m32 -c -o $@ $<
 
 tests/guest/triple_fault.elf tests/guest/bad_insn.elf: tests/guest/%.elf: tests/guest/%.guest.o tests/guest/bare.ld
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_x86_64 -static -nostdlib --build-id=none -z noexecstack \
+	$(GUEST_LINK) -m elf_x86_64 -static -nostdlib --build-id=none -z noexecstack \
 		-T $(srcdir)/tests/guest/bare.ld -o $@ $<
 
 tests/guest/prot32.elf: tests/guest/prot32.32.o tests/guest/bare.ld
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_i386 -static -nostdlib --build-id=none -z noexecstack \
+	$(GUEST_LINK) -m elf_i386 -static -nostdlib --build-id=none -z noexecstack \
 		-T $(srcdir)/tests/guest/bare.ld -o $@ $<
 
 tests/guest/flat.bin: tests/guest/flat.guest.o
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_x86_64 -Ttext=0 --oformat binary -o $@ $<
+	$(GUEST_LINK) -m elf_x86_64 -Ttext=0 --oformat binary -o $@ $<
 
 tests/guest/%.rom: tests/guest/%.32.o
-	$(GUEST_V_LD)$(GUEST_LD) -m elf_i386 -Ttext=0 --oformat binary -o $@ $<
+	$(GUEST_LINK) -m elf_i386 -Ttext=0 --oformat binary -o $@ $<
 
 GUEST_CLEAN += $(TEST_GUESTS:.elf=.guest.o) tests/guest/triple_fault.guest.o tests/guest/bad_insn.guest.o \
 	tests/guest/prot32.32.o tests/guest/flat.guest.o tests/guest/reset_vector.32.o tests/guest/hostile_rom.32.o
@@ -41,7 +41,8 @@ CLEANFILES += $(TEST_GUESTS) $(TEST_GUESTS_BARE)
 EXTRA_DIST += tests/guest/exits.c tests/guest/timer_pit.c tests/guest/timer_lapic.c tests/guest/rtc.c \
 	tests/guest/irq_nest.c tests/guest/hlt.c tests/guest/string_io.c tests/guest/reset_92.c \
 	tests/guest/reset_cf9.c tests/guest/reset_8042.c tests/guest/spin.S tests/guest/hlt_forever.c \
-	tests/guest/hostile.c tests/guest/hostile_pci.c tests/guest/hostile_pci.h tests/guest/script.c tests/guest/script.h \
+	tests/guest/hostile.c tests/guest/script.c tests/guest/script.h tests/guest/hostile_pci.c tests/guest/hostile_pci.h \
+	tests/guest/agenda.c tests/guest/agenda.h \
 	tests/guest/check.h tests/guest/reset.h tests/guest/bare.ld \
 	tests/guest/triple_fault.S tests/guest/bad_insn.S tests/guest/prot32.S tests/guest/flat.S \
 	tests/guest/reset_vector.S tests/guest/hostile_rom.S

@@ -1,16 +1,17 @@
 # KVM tests: tiny guests on the real /dev/kvm; they skip where it is not usable.
-KVM_TESTS = tests/kvm/probe tests/kvm/vcpu tests/kvm/vm
+KVM_TESTS = \
+	tests/kvm/box_test \
+	tests/kvm/function_test \
+	tests/kvm/guest_test \
+	tests/kvm/probe_test \
+	tests/kvm/vcpu_test \
+	tests/kvm/vm_test
 check_PROGRAMS += $(KVM_TESTS)
 TESTS += $(KVM_TESTS)
+noinst_HEADERS += tests/kvm/box_fixture.h tests/kvm/vcpu_fixture.h
 
-tests_kvm_probe_SOURCES = tests/kvm/probe_test.cpp
-tests_kvm_probe_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kvm_probe_LDADD = $(TEST_LIBS)
-
-tests_kvm_vcpu_SOURCES = tests/kvm/vcpu_test.cpp tests/kvm/vcpu_fixture.h
-tests_kvm_vcpu_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kvm_vcpu_LDADD = $(TEST_LIBS)
-
-tests_kvm_vm_SOURCES = tests/kvm/vm_test.cpp tests/kvm/vcpu_fixture.h
-tests_kvm_vm_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kvm_vm_LDADD = $(TEST_LIBS)
+# These run the programs of tests/guest.
+BOX_TEST_CPPFLAGS = $(AM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
+tests_kvm_box_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_guest_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

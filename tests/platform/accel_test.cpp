@@ -1,5 +1,5 @@
 // The example's accelerator: CTRL.RESET gives up a job that would take hours, and the next one works (accel_regs.h).
-#include "script.h"
+#include "agenda.h"
 
 #include "examples/dma_accel/accel.h"
 
@@ -23,10 +23,10 @@ struct bench : sc_core::sc_module {
 		box.write(slot, ACCEL_REG_CTRL, 4, ACCEL_CTRL_RESET);
 		idle = box.read(slot, ACCEL_REG_STATUS, 4);
 		start(quick, 100);
-		done = box.add({ SCRIPT_POLL, 0, 0, 0, quick + offsetof(accel_desc, operand), uint64_t(ACCEL_OK) << 32 | 7, 0, 0 });
+		done = box.add({ AGENDA_POLL, 0, 0, 0, quick + offsetof(accel_desc, operand), uint64_t(ACCEL_OK) << 32 | 7, 0, 0 });
 		after = box.read(slot, ACCEL_REG_COMPLETED, 4);
 	}
-	scripted_box box;
+	agenda_box box;
 	accel device;
 	size_t busy, idle, done, after;
 };

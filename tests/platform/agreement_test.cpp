@@ -1,6 +1,6 @@
 // Guest and SystemC agree on time: a device with exact delays, timed by the guest, and interrupts at exact times.
 // Built with clock=fixed (TEST_FIXED 1), where every figure is exact, and with clock=tsc, where figures are bounds.
-#include "script.h"
+#include "agenda.h"
 
 #include <tlm_utils/simple_target_socket.h>
 
@@ -73,11 +73,11 @@ struct bench : sc_core::sc_module {
 				for (size_t i = 0; i < delays_ns.size(); i++)
 					timed.push_back({ box.read(slot, kind + 8 * i, 8), slot, delays_ns[i] * 1000 });
 		for (unsigned slot : { synchronised, pin })
-			for (script_op how : { SCRIPT_SLEEP, SCRIPT_SPIN })
+			for (agenda_op how : { AGENDA_SLEEP, AGENDA_SPIN })
 				for (uint64_t d : delays_ns) {
 					// The device's first access sets up what may take time: not behind the alarm.
 					box.read(slot, 0, 8);
-					box.add({ slot == pin ? SCRIPT_INTX : SCRIPT_MSI, slot, 0, 0, 0, 0, 0, 0 });
+					box.add({ slot == pin ? AGENDA_INTX : AGENDA_MSI, slot, 0, 0, 0, 0, 0, 0 });
 					size_t set = box.write(slot, alarm, 8, d);
 					size_t seen = box.add({ uint32_t(how), slot, 0, 0, 0, 0, 0, 0 });
 					alarms.push_back({ set, seen, slot, how, d * 1000 });
@@ -106,10 +106,10 @@ struct bench : sc_core::sc_module {
 	struct timed_alarm {
 		size_t set, seen;
 		unsigned slot;
-		script_op how;
+		agenda_op how;
 		uint64_t ps;
 	};
-	scripted_box box;
+	agenda_box box;
 	stopwatch sync, lt, wire;
 	std::vector<timed_access> timed;
 	std::vector<timed_alarm> alarms;
@@ -145,7 +145,7 @@ protected:
 TEST_F(agreement, DelaysOfAccesses)
 {
 	for (const auto &t : b->timed) {
-		const script_step &s = b->box[t.step];
+		const agenda_step &s = b->box[t.step];
 
 		SCOPED_TRACE("slot " + std::to_string(t.slot) + " offset " + std::to_string(s.offset));
 		EXPECT_GE(s.value, s.before);
@@ -165,10 +165,10 @@ TEST_F(agreement, Interrupts)
 
 	ASSERT_EQ(b->sync.rung.size() + b->wire.rung.size(), b->alarms.size());
 	for (const auto &a : b->alarms) {
-		const script_step &set = b->box[a.set], &seen = b->box[a.seen];
+		const agenda_step &set = b->box[a.set], &seen = b->box[a.seen];
 		const uint64_t at = a.slot == pin ? b->wire.rung[of_wire++] : b->sync.rung[of_sync++];
 
-		SCOPED_TRACE((a.slot == pin ? "INTx" : "MSI") + std::string(a.how == SCRIPT_SLEEP ? " sleeping " : " spinning ") +
+		SCOPED_TRACE((a.slot == pin ? "INTx" : "MSI") + std::string(a.how == AGENDA_SLEEP ? " sleeping " : " spinning ") +
 			     std::to_string(a.ps / 1000) + " ns");
 		EXPECT_GE(at, set.before + a.ps);
 		EXPECT_LE(at, set.after + a.ps);
@@ -176,7 +176,7 @@ TEST_F(agreement, Interrupts)
 		if (!fixed)
 			continue;
 		EXPECT_EQ(at, set.before + exit_ps + a.ps);
-		if (a.how == SCRIPT_SLEEP && at > set.after + 20 * exit_ps) { // it was asleep by then
+		if (a.how == AGENDA_SLEEP && at > set.after + 20 * exit_ps) { // it was asleep by then
 			EXPECT_EQ(seen.value, at + exit_ps);
 		} else {
 			EXPECT_LE(seen.value, std::max(at, set.after + 10 * exit_ps) + 4 * exit_ps);

@@ -33,6 +33,9 @@ TEST(end, exit_and_error)
 	EXPECT_EQ(sc_core::sc_get_status(), sc_core::SC_STOPPED);
 	EXPECT_EQ(reports::count("/kvmbox/guest", "triple fault at RIP 0x1234"), 1u);
 	EXPECT_FALSE(first);
+	/* quantum: the configuration's, else tlm_global_quantum's */
+	EXPECT_EQ(quiet->c_box()->quantum_ps, 5000u);
+	EXPECT_EQ(pc->c_box()->quantum_ps, 7000u);
 }
 
 TEST(end, boxes_can_go_after_the_end)
@@ -47,7 +50,9 @@ TEST(end, boxes_can_go_after_the_end)
 void elaborate()
 {
 	kvmbox::config c;
+	tlm::tlm_global_quantum::instance().set(ns(7));
 	pc = new kvmbox::box("pc", c);
+	c->quantum_ps = 5000;
 	c.stop_simulation = false;
 	quiet = new kvmbox::box("quiet", c);
 }

@@ -60,8 +60,62 @@ void kvmbox_box::set_command(unsigned function, uint16_t command)
 
 extern "C" {
 
+static char *dup(const char *s)
+{
+	return s ? strdup(s) : nullptr;
+}
 
-int kvmbox_create(struct kvmbox_box **out, const struct kvmbox_config *, const struct kvmbox_ops *ops, void *opaque,
+void kvmbox_config_init(struct kvmbox_config *cfg)
+{
+	memset(static_cast<void *>(cfg), 0, sizeof(*cfg));
+	cfg->ram = 1 << 20;
+	cfg->completion_timeout_ps = 1000000; /* 1 us */
+	cfg->serial = dup("null");
+}
+
+void kvmbox_config_clear(struct kvmbox_config *cfg)
+{
+	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date, cfg->pace })
+		free(s);
+	memset(static_cast<void *>(cfg), 0, sizeof(*cfg));
+}
+
+int kvmbox_config_copy(struct kvmbox_config *out, const struct kvmbox_config *cfg)
+{
+	*out = *cfg;
+	for (char **s : { &out->guest, &out->cpu, &out->serial, &out->debugcon, &out->start_date, &out->pace })
+		*s = dup(*s);
+	return 0;
+}
+
+int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value, struct kvmbox_error *err)
+{
+	for (auto &s : { std::make_pair("guest", &cfg->guest), std::make_pair("pace", &cfg->pace) })
+		if (!strcmp(key, s.first)) {
+			free(*s.second);
+			*s.second = dup(value);
+			return 0;
+		}
+	snprintf(err->msg, sizeof(err->msg), "no key %s", key);
+	return -EINVAL;
+}
+
+int kvmbox_config_parse(struct kvmbox_config *, const char *, struct kvmbox_error *)
+{
+	return 0;
+}
+
+double kvmbox_config_pace(const struct kvmbox_config *cfg)
+{
+	return cfg->pace && !strncmp(cfg->pace, "realtime*", 9) ? strtod(cfg->pace + 9, nullptr) : 0;
+}
+
+void kvmbox_config_help(FILE *out)
+{
+	fputs("guest\n", out);
+}
+
+int kvmbox_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
 		  struct kvmbox_error *err)
 {
 	*out = nullptr;
@@ -72,6 +126,7 @@ int kvmbox_create(struct kvmbox_box **out, const struct kvmbox_config *, const s
 	auto *b = new kvmbox_box();
 	b->ops = ops;
 	b->opaque = opaque;
+	b->quantum_ps = cfg->quantum_ps;
 	b->ram.resize(kvmbox_box::ram_size);
 	b->high.resize(0x1000);
 	b->rom.resize(0x1000, 0xAA);
@@ -131,7 +186,11 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box) { return box->end; }
 int kvmbox_exit_status(const struct kvmbox_box *box) { return box->exit_status; }
 void kvmbox_stop(struct kvmbox_box *box) { box->stop = true; }
-int kvmbox_set_quantum(struct kvmbox_box *, uint64_t) { return 0; }
+int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps)
+{
+	box->quantum_ps = quantum_ps;
+	return 0;
+}
 uint64_t kvmbox_time(const struct kvmbox_box *box) { return box->time_ps; }
 
 void kvmbox_intx(struct kvmbox_function *f, bool active) { f->intx = active; }

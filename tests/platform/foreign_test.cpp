@@ -1,6 +1,6 @@
 // Targets and initiators as other projects write them, attached unchanged: what the guest gets from them, and when.
 // clock=fixed: an access costs the guest its exit and the device's time, so times are exact.
-#include "script.h"
+#include "agenda.h"
 
 #include <tlm_utils/multi_passthrough_target_socket.h>
 #include <tlm_utils/passthrough_target_socket.h>
@@ -348,7 +348,7 @@ enum slot : unsigned {
 };
 
 struct bench : sc_core::sc_module {
-	scripted_box box;
+	agenda_box box;
 	word_regs strict, narrow;
 	memory<simple32> waits, waits_loosely, annotates, annotates_loosely, low, high;
 	memory<passthrough32> pass;
@@ -401,10 +401,10 @@ struct bench : sc_core::sc_module {
 std::unique_ptr<bench> b;
 std::string unusable;
 
-// What the script does, found again by name.
+// What the agenda does, found again by name.
 std::map<std::string, size_t> at;
 
-const script_step &step(const std::string &name)
+const agenda_step &step(const std::string &name)
 {
 	return b->box[at.at(name)];
 }
@@ -415,9 +415,9 @@ uint64_t device_ps(const std::string &name)
 	return step(name).after - step(name).before - 2 * exit_ps;
 }
 
-void write_script()
+void write_agenda()
 {
-	scripted_box &s = b->box;
+	agenda_box &s = b->box;
 
 	at["word"] = s.read(WORDS, 4, 4);
 	at["word write"] = s.write(WORDS, 8, 4, 0xcafe);
@@ -452,10 +452,10 @@ void write_script()
 	at["high again"] = s.read(ROUTER, 0x1010, 4);
 	at["nowhere"] = s.read(ROUTER, 0x3000, 4);
 	at["start"] = s.write(MASTER, 0, 4, 1);
-	at["poll"] = s.add({ SCRIPT_POLL, 0, 0, 0, done_at, 1, 0, 0 });
+	at["poll"] = s.add({ AGENDA_POLL, 0, 0, 0, done_at, 1, 0, 0 });
 	for (const auto &a : { std::make_pair("blocking", blocking_at), std::make_pair("nb", non_blocking_at), std::make_pair("dmi", direct_at) })
 		for (unsigned i = 0; i < words; i++)
-			at[a.first + std::to_string(i)] = s.add({ SCRIPT_RAM, 0, 0, 0, a.second + 8 * i, 0, 0, 0 });
+			at[a.first + std::to_string(i)] = s.add({ AGENDA_RAM, 0, 0, 0, a.second + 8 * i, 0, 0, 0 });
 }
 
 } // namespace
@@ -466,7 +466,7 @@ void elaborate()
 	if (!unusable.empty())
 		return;
 	b = std::make_unique<bench>("bench");
-	write_script();
+	write_agenda();
 }
 
 class foreign : public testing::Test {

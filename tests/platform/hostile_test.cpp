@@ -38,11 +38,6 @@ public:
 			m_bars.back()->register_b_transport(this, &nuisance::b_transport, int(i));
 			f.bar(i).bind(*m_bars.back());
 		}
-		if (!f.configuration().rom.empty()) {
-			m_bars.push_back(std::make_unique<bar_target>("rom"));
-			m_bars.back()->register_b_transport(this, &nuisance::b_transport, 6);
-			f.rom().bind(*m_bars.back());
-		}
 		dma.bind(f.dma<64>());
 		dma.register_invalidate_direct_mem_ptr(this, &nuisance::invalidate);
 	}
@@ -55,7 +50,7 @@ private:
 
 	void b_transport(int bar, tlm::tlm_generic_payload &gp, sc_core::sc_time &delay)
 	{
-		const uint64_t size = bar == 6 ? m_f.configuration().rom.size() : m_f.configuration().bar[bar].size;
+		const uint64_t size = m_f.configuration().bar[bar].size;
 		const uint64_t at = gp.get_address();
 		const unsigned len = gp.get_data_length();
 

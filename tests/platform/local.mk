@@ -1,127 +1,86 @@
-# Platform tests: one program per elaboration (SystemC has one kernel per
-# process). The "glue" ones run over a stand-in for the C core and need no KVM.
-PLATFORM_CPPFLAGS = $(TLM_CPPFLAGS) $(GTEST_CFLAGS)
+# Platform tests: one program per elaboration (SystemC has one kernel per process). NAME_test is made from NAME_test.cpp.
+TLM_TEST_LIBS = $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+PLATFORM_CPPFLAGS = $(TLM_CPPFLAGS)
 
+# The "glue" ones run over a stand-in for the C core and need no KVM.
 check_LTLIBRARIES += tests/platform/libfakebox.la
 tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platform/fake_box.h
-tests_platform_libfakebox_la_CPPFLAGS = $(TLM_CPPFLAGS)
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(TLM_TEST_LIBS) $(LIBELF_LIBS)
+noinst_HEADERS += tests/platform/platform_test.h
 
 GLUE_TESTS = \
-	tests/platform/config \
-	tests/platform/dma \
-	tests/platform/end \
-	tests/platform/exception \
-	tests/platform/input \
-	tests/platform/kill \
-	tests/platform/time_fs \
-	tests/platform/time_ns \
-	tests/platform/transport
+	tests/platform/config_test \
+	tests/platform/dma_test \
+	tests/platform/end_test \
+	tests/platform/exception_test \
+	tests/platform/input_test \
+	tests/platform/kill_test \
+	tests/platform/pace_test \
+	tests/platform/time_fs_test \
+	tests/platform/time_ns_test \
+	tests/platform/transport_test
 check_PROGRAMS += $(GLUE_TESTS)
 TESTS += $(GLUE_TESTS)
 
-tests_platform_config_SOURCES = tests/platform/config_test.cpp tests/platform/platform_test.h
-tests_platform_config_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_config_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_config_LDADD = $(GLUE_LIBS)
+tests_platform_config_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_config_test_LDADD = $(GLUE_LIBS)
+tests_platform_dma_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_dma_test_LDADD = $(GLUE_LIBS)
+tests_platform_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_end_test_LDADD = $(GLUE_LIBS)
+tests_platform_exception_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_exception_test_LDADD = $(GLUE_LIBS)
+tests_platform_input_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_input_test_LDADD = $(GLUE_LIBS)
+tests_platform_kill_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_kill_test_LDADD = $(GLUE_LIBS)
+tests_platform_pace_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pace_test_LDADD = $(GLUE_LIBS)
+tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_transport_test_LDADD = $(GLUE_LIBS)
+tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp
+tests_platform_time_fs_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
+tests_platform_time_fs_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_time_fs_test_LDADD = $(GLUE_LIBS)
+tests_platform_time_ns_test_SOURCES = tests/platform/time_test.cpp
+tests_platform_time_ns_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-9
+tests_platform_time_ns_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_time_ns_test_LDADD = $(GLUE_LIBS)
 
-tests_platform_dma_SOURCES = tests/platform/dma_test.cpp
-tests_platform_dma_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_dma_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_dma_LDADD = $(GLUE_LIBS)
-
-tests_platform_end_SOURCES = tests/platform/end_test.cpp
-tests_platform_end_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_end_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_end_LDADD = $(GLUE_LIBS)
-
-tests_platform_exception_SOURCES = tests/platform/exception_test.cpp
-tests_platform_exception_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_exception_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_exception_LDADD = $(GLUE_LIBS)
-
-tests_platform_input_SOURCES = tests/platform/input_test.cpp
-tests_platform_input_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_input_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_input_LDADD = $(GLUE_LIBS)
-
-tests_platform_kill_SOURCES = tests/platform/kill_test.cpp
-tests_platform_kill_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_kill_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_kill_LDADD = $(GLUE_LIBS)
-
-tests_platform_time_fs_SOURCES = tests/platform/time_test.cpp
-tests_platform_time_fs_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
-tests_platform_time_fs_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_time_fs_LDADD = $(GLUE_LIBS)
-
-tests_platform_time_ns_SOURCES = tests/platform/time_test.cpp
-tests_platform_time_ns_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-9
-tests_platform_time_ns_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_time_ns_LDADD = $(GLUE_LIBS)
-
-tests_platform_transport_SOURCES = tests/platform/transport_test.cpp
-tests_platform_transport_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_transport_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_transport_LDADD = $(GLUE_LIBS)
-
-# Guests against SystemC devices, on KVM: hostile ones...
-HOSTILE_TESTS = tests/platform/hostile_tame tests/platform/hostile_wild
-check_PROGRAMS += $(HOSTILE_TESTS)
-TESTS += $(HOSTILE_TESTS)
-HOSTILE_SRC = tests/platform/hostile_test.cpp tests/platform/platform_test.h tests/guest/hostile_pci.h \
-	examples/dma_accel/accel.cpp examples/dma_accel/accel.h examples/dma_accel/accel_regs.h
-HOSTILE_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
-HOSTILE_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
-
-tests_platform_hostile_tame_SOURCES = $(HOSTILE_SRC)
-tests_platform_hostile_tame_CPPFLAGS = $(HOSTILE_CPPFLAGS) -DTEST_WILD=0
-tests_platform_hostile_tame_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_hostile_tame_LDADD = $(HOSTILE_LIBS)
-
-tests_platform_hostile_wild_SOURCES = $(HOSTILE_SRC)
-tests_platform_hostile_wild_CPPFLAGS = $(HOSTILE_CPPFLAGS) -DTEST_WILD=1
-tests_platform_hostile_wild_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_hostile_wild_LDADD = $(HOSTILE_LIBS)
-
-# ...and ones that follow a script.
-SCRIPTED = tests/platform/accel tests/platform/agreement_fixed tests/platform/agreement_tsc tests/platform/foreign
-check_PROGRAMS += $(SCRIPTED)
-TESTS += $(SCRIPTED)
-SCRIPT_H = tests/platform/script.h tests/platform/platform_test.h tests/guest/script.h
-SCRIPT_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DSCRIPT_GUEST='"$(abs_builddir)/tests/guest/script.elf"'
-
-tests_platform_agreement_fixed_SOURCES = tests/platform/agreement_test.cpp $(SCRIPT_H)
-tests_platform_agreement_fixed_CPPFLAGS = $(SCRIPT_CPPFLAGS) -DTEST_FIXED=1
-tests_platform_agreement_fixed_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_agreement_fixed_LDADD = $(HOSTILE_LIBS)
-
-tests_platform_agreement_tsc_SOURCES = tests/platform/agreement_test.cpp $(SCRIPT_H)
-tests_platform_agreement_tsc_CPPFLAGS = $(SCRIPT_CPPFLAGS) -DTEST_FIXED=0
-tests_platform_agreement_tsc_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_agreement_tsc_LDADD = $(HOSTILE_LIBS)
 # With the real box; those with a guest skip where KVM is not usable.
-GUEST_TESTS = tests/platform/config_real tests/platform/guest tests/platform/guest_abort
-check_PROGRAMS += $(GUEST_TESTS)
-TESTS += $(GUEST_TESTS)
-REAL_LIBS = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS) $(GTEST_LIBS) -lpthread
+REAL_LIBS = libkvmbox-tlm.la libkvmbox.la $(TLM_TEST_LIBS)
 PUPPET_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DPUPPET='"$(abs_builddir)/tests/platform/puppet.elf"'
+noinst_HEADERS += tests/platform/puppeteer.h
 
-tests_platform_config_real_SOURCES = tests/platform/config_real_test.cpp
-tests_platform_config_real_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_config_real_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_config_real_LDADD = $(REAL_LIBS)
+REAL_TESTS = \
+	tests/platform/config_real_test \
+	tests/platform/guest_test \
+	tests/platform/guest_abort_test \
+	tests/platform/pause_test \
+	tests/platform/pieces_test \
+	tests/platform/wake_test
+check_PROGRAMS += $(REAL_TESTS)
+TESTS += $(REAL_TESTS)
 
-tests_platform_guest_SOURCES = tests/platform/guest_test.cpp tests/platform/puppeteer.h
-tests_platform_guest_CPPFLAGS = $(PUPPET_CPPFLAGS)
-tests_platform_guest_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_guest_LDADD = $(REAL_LIBS)
-
-tests_platform_guest_abort_SOURCES = tests/platform/guest_abort_test.cpp
-tests_platform_guest_abort_CPPFLAGS = $(PUPPET_CPPFLAGS)
-tests_platform_guest_abort_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_guest_abort_LDADD = $(REAL_LIBS)
+tests_platform_config_real_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
+tests_platform_config_real_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_config_real_test_LDADD = $(REAL_LIBS)
+tests_platform_guest_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_guest_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_guest_test_LDADD = $(REAL_LIBS)
+tests_platform_guest_abort_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_guest_abort_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_guest_abort_test_LDADD = $(REAL_LIBS)
+tests_platform_pause_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pause_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pause_test_LDADD = $(REAL_LIBS)
+tests_platform_pieces_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pieces_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pieces_test_LDADD = $(REAL_LIBS)
+tests_platform_wake_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_wake_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_wake_test_LDADD = $(REAL_LIBS)
 
 check_DATA += tests/platform/puppet.elf
 CLEANFILES += tests/platform/puppet.elf
@@ -129,13 +88,70 @@ GUEST_CLEAN += tests/platform/puppet.guest.o
 EXTRA_DIST += tests/platform/puppet.c tests/platform/puppet_regs.h
 tests/platform/puppet.guest.o: tests/platform/puppet_regs.h
 
-tests_platform_foreign_SOURCES = tests/platform/foreign_test.cpp $(SCRIPT_H)
-tests_platform_foreign_CPPFLAGS = $(SCRIPT_CPPFLAGS)
-tests_platform_foreign_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_foreign_LDADD = $(HOSTILE_LIBS)
+# The timing study in examples/, run as a user would.
+check_PROGRAMS += tests/platform/latency_study_test
+TESTS += tests/platform/latency_study_test
+tests_platform_latency_study_test_CPPFLAGS = -DSTUDY='"$(abs_builddir)/examples/latency_study/latency_study"'
+tests_platform_latency_study_test_LDADD = $(GTEST_LIBS) -lpthread
 
-tests_platform_accel_SOURCES = tests/platform/accel_test.cpp examples/dma_accel/accel.cpp examples/dma_accel/accel.h \
-	examples/dma_accel/accel_regs.h $(SCRIPT_H)
-tests_platform_accel_CPPFLAGS = $(SCRIPT_CPPFLAGS)
-tests_platform_accel_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_accel_LDADD = $(HOSTILE_LIBS)
+# Guest and SystemC measure the same durations; one program per clock source.
+CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_tsc_test
+check_PROGRAMS += $(CLOCK_STUDY_TESTS)
+TESTS += $(CLOCK_STUDY_TESTS)
+CLOCK_STUDY_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DCLOCK_STUDY='"$(abs_builddir)/tests/platform/clock_study.elf"'
+
+tests_platform_clock_study_fixed_test_SOURCES = tests/platform/clock_study_test.cpp
+tests_platform_clock_study_fixed_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=1
+tests_platform_clock_study_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_clock_study_fixed_test_LDADD = $(REAL_LIBS)
+
+tests_platform_clock_study_tsc_test_SOURCES = tests/platform/clock_study_test.cpp
+tests_platform_clock_study_tsc_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0
+tests_platform_clock_study_tsc_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_clock_study_tsc_test_LDADD = $(REAL_LIBS)
+
+check_DATA += tests/platform/clock_study.elf
+CLEANFILES += tests/platform/clock_study.elf
+GUEST_CLEAN += tests/platform/clock_study.guest.o
+EXTRA_DIST += tests/platform/clock_study.c tests/platform/clock_study_regs.h
+tests/platform/clock_study.guest.o: tests/platform/clock_study_regs.h
+
+# Hostile guests against SystemC devices.
+HOSTILE_TESTS = tests/platform/hostile_tame_test tests/platform/hostile_wild_test
+check_PROGRAMS += $(HOSTILE_TESTS)
+TESTS += $(HOSTILE_TESTS)
+noinst_HEADERS += tests/platform/agenda.h
+ACCEL_MODEL = examples/dma_accel/accel.cpp examples/dma_accel/accel.h examples/dma_accel/accel_regs.h
+HOSTILE_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
+
+tests_platform_hostile_tame_test_SOURCES = tests/platform/hostile_test.cpp $(ACCEL_MODEL)
+tests_platform_hostile_tame_test_CPPFLAGS = $(HOSTILE_CPPFLAGS) -DTEST_WILD=0
+tests_platform_hostile_tame_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_hostile_tame_test_LDADD = $(REAL_LIBS)
+tests_platform_hostile_wild_test_SOURCES = tests/platform/hostile_test.cpp $(ACCEL_MODEL)
+tests_platform_hostile_wild_test_CPPFLAGS = $(HOSTILE_CPPFLAGS) -DTEST_WILD=1
+tests_platform_hostile_wild_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_hostile_wild_test_LDADD = $(REAL_LIBS)
+
+# Guests with an agenda: foreign models, exact times, the accelerator's reset.
+AGENDA_TESTS = tests/platform/accel_test tests/platform/agreement_fixed_test tests/platform/agreement_tsc_test \
+	tests/platform/foreign_test
+check_PROGRAMS += $(AGENDA_TESTS)
+TESTS += $(AGENDA_TESTS)
+AGENDA_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DAGENDA_GUEST='"$(abs_builddir)/tests/guest/agenda.elf"'
+
+tests_platform_accel_test_SOURCES = tests/platform/accel_test.cpp $(ACCEL_MODEL)
+tests_platform_accel_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
+tests_platform_accel_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_accel_test_LDADD = $(REAL_LIBS)
+tests_platform_agreement_fixed_test_SOURCES = tests/platform/agreement_test.cpp
+tests_platform_agreement_fixed_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_FIXED=1
+tests_platform_agreement_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_agreement_fixed_test_LDADD = $(REAL_LIBS)
+tests_platform_agreement_tsc_test_SOURCES = tests/platform/agreement_test.cpp
+tests_platform_agreement_tsc_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_FIXED=0
+tests_platform_agreement_tsc_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_agreement_tsc_test_LDADD = $(REAL_LIBS)
+tests_platform_foreign_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
+tests_platform_foreign_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_foreign_test_LDADD = $(REAL_LIBS)

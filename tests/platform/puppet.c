@@ -63,6 +63,16 @@ static uint64_t sleep(void)
 	return time_ps();
 }
 
+static uint64_t spin(void)
+{
+	irq_enable();
+	while (!interrupted)
+		__asm__ volatile("pause");
+	irq_disable();
+	interrupted = 0;
+	return time_ps();
+}
+
 static uint64_t execute(unsigned op, unsigned len, uint64_t address, uint64_t value)
 {
 	const unsigned bdf = (unsigned)(address >> 8), off = address & 0xff;
@@ -86,6 +96,8 @@ static uint64_t execute(unsigned op, unsigned len, uint64_t address, uint64_t va
 		return use_msi((unsigned)address, (int)value);
 	case PUPPET_SLEEP:
 		return sleep();
+	case PUPPET_SPIN:
+		return spin();
 	case PUPPET_EXIT:
 		exit((int)value);
 	default:

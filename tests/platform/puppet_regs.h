@@ -26,6 +26,7 @@ enum puppet_command {
 	PUPPET_USE_INTX,   /* address: bdf; result: IRQ */
 	PUPPET_USE_MSI,    /* address: bdf; value: vector; result: messages */
 	PUPPET_SLEEP,      /* until an interrupt arrives; result: ps when it goes on */
+	PUPPET_SPIN,       /* the same, but computing */
 	PUPPET_EXIT,       /* with status value */
 };
 

@@ -27,6 +27,13 @@ struct puppeteer : kvmbox::pci_device {
 		EXPECT_TRUE(done) << "the guest ended, or the simulation starved";
 	}
 
+	/* The same for a test that starts the simulation itself. */
+	void begin(const std::function<void()> &f)
+	{
+		m_job = f;
+		m_wake.notify(sc_core::SC_ZERO_TIME);
+	}
+
 	/* From within f. */
 	uint64_t read(uint64_t address, unsigned len) { return command(PUPPET_READ | len << 8, address); }
 	void write(uint64_t address, unsigned len, uint64_t v) { command(PUPPET_WRITE | len << 8, address, v); }

@@ -79,6 +79,7 @@ struct kvmbox_config {
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
 	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too */
+	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
 	char *debugcon;           /* port 0xE9 back end, same syntax */
@@ -96,18 +97,20 @@ int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *va
 		      struct kvmbox_error *err);
 /* "key=value key=value ..." separated by blanks; values may be quoted with '' or "". */
 int kvmbox_config_parse(struct kvmbox_config *cfg, const char *text, struct kvmbox_error *err);
+/* The key pace as a number: simulated seconds per second of the wall clock, 0: not paced. */
+double kvmbox_config_pace(const struct kvmbox_config *cfg);
 /* One line per key: name, unit, default, meaning. */
 void kvmbox_config_help(FILE *out);
 
 /* ---- the simulator's side ------------------------------------------------ */
 
-enum kvmbox_space { KVMBOX_SPACE_MEMORY, KVMBOX_SPACE_IO, KVMBOX_SPACE_ROM };
+enum kvmbox_space { KVMBOX_SPACE_MEMORY, KVMBOX_SPACE_IO };
 
 /* One bus cycle to a PCI function. */
 struct kvmbox_access {
 	struct kvmbox_function *function;
 	enum kvmbox_space space;
-	unsigned bar;     /* 0-5; expansion ROM: 6 */
+	unsigned bar;     /* 0-5 */
 	uint64_t offset;  /* in the BAR */
 	uint8_t *data;    /* len bytes, little endian; filled by reads */
 	unsigned len;     /* 1, 2, 4 or 8, naturally aligned, never above the function's max_access */
@@ -127,7 +130,8 @@ struct kvmbox_ops {
 	 * The box yields: let the simulator run until t_ps (KVMBOX_TIME_NEVER:
 	 * until woken). With t_ps at or before now() it gives everything due at
 	 * this time one turn (a delta cycle) and returns. Returns 0, or a negative
-	 * value to end the run.
+	 * value to end the run; an access that waited for the time is then still
+	 * handed over, with the guest's lead as its delay.
 	 */
 	int (*check_wait)(void *opaque, uint64_t t_ps, enum kvmbox_wait how);
 	/* The simulator's time. */
@@ -177,7 +181,7 @@ struct kvmbox_function_config {
 	bool power_management;     /* PM capability, D0/D3hot */
 	const void *vendor_cap;    /* body of a vendor-specific capability, copied; NULL: none */
 	unsigned vendor_cap_len;   /* bytes behind the length byte */
-	const void *rom;           /* expansion ROM image, copied; NULL: none */
+	const void *rom;           /* expansion ROM image, copied; served by the box; NULL: none */
 	size_t rom_size;
 	enum kvmbox_access_mode mode;
 	unsigned max_access;       /* widest access handed over: 1, 2, 4 or 8; 0 means 8 */
@@ -240,7 +244,7 @@ int kvmbox_msi(struct kvmbox_function *function, unsigned vector);
  */
 int kvmbox_dma(struct kvmbox_box *box, struct kvmbox_function *function, uint64_t addr, void *buf,
 	       size_t len, bool write);
-/* Host pointer to the RAM/ROM region around addr, NULL if none. start/end (inclusive) of the region. */
+/* Host pointer to the byte at addr, NULL if that is not RAM or ROM. start/end: of the region around it, inclusive. */
 uint8_t *kvmbox_dma_ptr(struct kvmbox_box *box, uint64_t addr, uint64_t *start, uint64_t *end, bool *readonly);
 /* May the function master the bus (command register bit 2)? */
 bool kvmbox_bus_master(const struct kvmbox_function *function);

@@ -56,7 +56,7 @@
 
 namespace kvmbox {
 
-class pci_device : public sc_core::sc_module, private tlm::tlm_fw_transport_if<> {
+class pci_device : public sc_core::sc_module, protected tlm::tlm_fw_transport_if<> {
 public:
 	enum access { read_write, read_only, write_only, write_1_to_clear };
 

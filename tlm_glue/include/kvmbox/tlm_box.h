@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <systemc>
+#include <thread>
 #include <vector>
 
 #include <kvmbox/tlm_config.h>
@@ -18,6 +19,15 @@
 
 namespace kvmbox {
 
+class pacer;
+
+/* How simulated time keeps up with the wall clock (pace=realtime); host ns. All 0 when not paced. */
+struct pace_stats {
+	uint64_t lag_ns = 0;      /* how far behind it is now; 0 while it keeps up */
+	uint64_t max_lag_ns = 0;  /* the most it has been */
+	uint64_t given_up_ns = 0; /* lags of more than a second are not made up; their sum */
+};
+
 /*
  * A whole x86 PC. The guest runs in one SC_THREAD, started with the simulation.
  *
@@ -26,6 +36,27 @@ namespace kvmbox {
  *
  * A guest that waits for input (serial=stdio, pty, unix:) with nothing else
  * going on keeps sc_start() from returning until input comes.
+ *
+ * Guest and simulated time. The guest computes ahead of SystemC within a slice,
+ * then waits until SystemC has caught up. A slice ends at the quantum, the next
+ * chipset timer and (slice_to_events) the next SystemC event, give or take what
+ * the clock source allows. Accesses (of functions in synchronised mode) and
+ * interrupts happen at the guest's time, never before SystemC has reached it. So:
+ *
+ * - sc_pause(), sc_stop() and pause() by a process at time t: what wakes the
+ *   process is an event, the guest has not gone beyond it. While sc_start() is not
+ *   running the guest does not, and its clock stands still.
+ * - An sc_start(t) ends without an event that anybody could see: a guest in
+ *   the midst of computing may have done so up to the end of its slice. It does
+ *   nothing further until SystemC has caught up, and nothing outside can tell but for
+ *   its RAM. Use start(t) where that matters.
+ * - Cutting sc_start() into pieces changes nothing the guest or a model sees.
+ *
+ * pace=realtime[*factor]: the whole simulation is never ahead of the wall
+ * clock (times factor), with a grain of a millisecond. Like a machine that is
+ * switched on, such a simulation does not end because nothing is left to do:
+ * sc_start() without a time returns at sc_stop(), sc_pause() or the guest's end.
+ * Host time between two sc_start() counts as lag, unless resume() was called meanwhile.
  */
 class box : public sc_core::sc_module {
 public:
@@ -45,6 +76,19 @@ public:
 	int exit_status() const;                 /* of the debug-exit port; -1: it was not written */
 	const sc_core::sc_event &ended() const { return m_ended; } /* the guest's end, whatever the reason */
 	void stop();                             /* from any thread; the box cannot be started again */
+	/*
+	 * Stops guest and simulated time together. From a SystemC process: at this time, as sc_pause() does, and the
+	 * guest executes nothing more even if the caller is the target of its access. From any other thread: soon, at
+	 * the latest when the guest has used up its quantum. sc_start() returns. The guest stays where it is until
+	 * resume(); a simulation that is continued without leaves it stalled, and it goes on at SystemC's time.
+	 */
+	void pause();
+	void resume(); /* from any process or thread, or between two sc_start() */
+	bool paused() const { return m_paused; }
+	/* sc_start(t), but the guest knows: it computes up to the end of this time and no further (all boxes, see above). */
+	void start(const sc_core::sc_time &t);
+	pace_stats pace() const;
+
 	sc_core::sc_time time() const;           /* guest time */
 	::kvmbox_stats stats() const;
 	std::string serial_output() const;       /* serial=memory: what the guest sent so far */
@@ -65,6 +109,9 @@ private:
 	int check_wait(uint64_t t_ps, kvmbox_wait how);
 	void wait_until(const sc_core::sc_time &t);
 	void wait_idle(const sc_core::sc_time &t);
+	void hold(); /* while paused */
+	void unhold();
+	void keep_pace();
 	uint64_t next_event() const;
 	void log(kvmbox_log_level level, const char *msg);
 	void poll_now_and_then();
@@ -86,10 +133,15 @@ private:
 	std::vector<std::unique_ptr<pci_function>> m_functions;
 	std::unique_ptr<host_events> m_host;
 
+	std::unique_ptr<pacer> m_pacer; /* null: not paced */
+	bool m_pacing = false;
+	std::atomic<bool> m_rebase{ false };
+
 	sc_core::sc_process_handle m_thread;
-	sc_core::sc_event m_wake, m_ended, m_watchdog;
+	std::thread::id m_host_thread; /* the one that built the box */
+	sc_core::sc_event m_wake, m_ended, m_watchdog, m_resumed, m_period_end;
 	std::exception_ptr m_exception; /* thrown in a callback, on its way to C++ */
-	std::atomic<bool> m_stop{ false };
+	std::atomic<bool> m_stop{ false }, m_paused{ false }, m_pause_asked{ false };
 	bool m_global_quantum = false; /* the configuration leaves the quantum to tlm_global_quantum */
 	bool m_running = false, m_idle = false, m_destroying = false;
 	uint64_t m_polled_ns = 0;

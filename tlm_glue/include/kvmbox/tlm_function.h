@@ -26,7 +26,7 @@ class pci_function;
 struct pci_extension : tlm::tlm_extension<pci_extension> {
 	pci_function *function = nullptr; /* the function addressed */
 	uint16_t bdf = 0;                 /* bus << 8 | device << 3 | function */
-	unsigned bar = 0;                 /* 0-5; expansion ROM 6 */
+	unsigned bar = 0;                 /* 0-5 */
 	kvmbox_space space = KVMBOX_SPACE_MEMORY;
 	bool posted = false;              /* memory write: nobody waits for the completion on a real bus */
 	uint16_t requester = 0;           /* BDF of the initiator: 0, the root complex */
@@ -93,17 +93,14 @@ private:
 };
 
 /* Made by box::add_function(), owned by the box. */
-class pci_function : public sc_core::sc_module, private tlm::tlm_bw_transport_if<> {
+class pci_function : public sc_core::sc_module, protected tlm::tlm_bw_transport_if<> {
 public:
-	static constexpr unsigned rom_bar = 6;
-
 	pci_function(sc_core::sc_module_name name, box &b, const function_config &cfg);
 	~pci_function() override;
 	const char *kind() const override { return "kvmbox::pci_function"; }
 
 	/* BAR i: pci_function.bar(0).bind(target). */
 	bar_port &bar(unsigned i);
-	bar_port &rom() { return m_port[rom_bar]; }
 	/* One socket for all BARs that are implemented and not bound yet. */
 	template <unsigned W> void bind_all(tlm::tlm_base_target_socket_b<W> &target);
 	void bind_all(tlm::tlm_fw_transport_if<> &target);
@@ -151,7 +148,7 @@ private:
 	box &m_box;
 	function_config m_config;
 	::kvmbox_function *m_c = nullptr; /* null when the box refused it and the user went on */
-	std::array<bar_port, 7> m_port;
+	std::array<bar_port, 6> m_port;
 	dma_agent m_dma;
 	std::unique_ptr<sc_core::sc_in<bool>> m_irq;
 	std::unique_ptr<pool> m_pool;

@@ -1,17 +1,17 @@
-// A box whose guest works off a script (tests/guest/script.h), for tests that look at what targets and guest saw.
-#ifndef TESTS_PLATFORM_SCRIPT_H
-#define TESTS_PLATFORM_SCRIPT_H
+// A box whose guest works off an agenda (tests/guest/agenda.h), for tests that look at what targets and guest saw.
+#ifndef TESTS_PLATFORM_AGENDA_H
+#define TESTS_PLATFORM_AGENDA_H
 
 #include "platform_test.h"
 
 #include <kvmbox/probe.h>
 #include <tlm_utils/simple_initiator_socket.h>
 
-#include "tests/guest/script.h"
+#include "tests/guest/agenda.h"
 
-class scripted_box : public sc_core::sc_module {
+class agenda_box : public sc_core::sc_module {
 public:
-	scripted_box(sc_core::sc_module_name nm, const std::string &options)
+	agenda_box(sc_core::sc_module_name nm, const std::string &options)
 		: sc_module(nm), pc("pc", configuration(options)), m_chipset("chipset")
 	{
 		m_chipset.bind(pc.dma<128>());
@@ -20,32 +20,32 @@ public:
 	// Steps, in order. Each returns its number.
 	size_t read(unsigned slot, uint64_t offset, unsigned width, unsigned bar = 0)
 	{
-		return add({ SCRIPT_READ, slot, bar, width, offset, 0, 0, 0 });
+		return add({ AGENDA_READ, slot, bar, width, offset, 0, 0, 0 });
 	}
 	size_t write(unsigned slot, uint64_t offset, unsigned width, uint64_t value, unsigned bar = 0)
 	{
-		return add({ SCRIPT_WRITE, slot, bar, width, offset, value, 0, 0 });
+		return add({ AGENDA_WRITE, slot, bar, width, offset, value, 0, 0 });
 	}
-	size_t add(const script_step &s)
+	size_t add(const agenda_step &s)
 	{
 		m_steps.push_back(s);
 		return m_steps.size() - 1;
 	}
 
-	// Hands the script over, runs the simulation to its end, and takes the results.
+	// Hands the agenda over, runs the simulation to its end, and takes the results.
 	void run()
 	{
-		std::vector<script_step> all = m_steps;
+		std::vector<agenda_step> all = m_steps;
 
 		all.push_back({});
-		ASSERT_LE(all.size(), SCRIPT_MAX);
-		ASSERT_TRUE(debug(tlm::TLM_WRITE_COMMAND, SCRIPT_ADDR, all.data(), all.size() * sizeof(all[0])));
+		ASSERT_LE(all.size(), AGENDA_MAX);
+		ASSERT_TRUE(debug(tlm::TLM_WRITE_COMMAND, AGENDA_ADDR, all.data(), all.size() * sizeof(all[0])));
 		sc_core::sc_start();
 		ASSERT_EQ(pc.end(), KVMBOX_END_EXIT);
 		ASSERT_EQ(pc.exit_status(), 0) << pc.serial_output();
-		ASSERT_TRUE(debug(tlm::TLM_READ_COMMAND, SCRIPT_ADDR, m_steps.data(), m_steps.size() * sizeof(all[0])));
+		ASSERT_TRUE(debug(tlm::TLM_READ_COMMAND, AGENDA_ADDR, m_steps.data(), m_steps.size() * sizeof(all[0])));
 	}
-	const script_step &operator[](size_t i) const { return m_steps[i]; }
+	const agenda_step &operator[](size_t i) const { return m_steps[i]; }
 
 	bool debug(tlm::tlm_command command, uint64_t addr, void *data, size_t len)
 	{
@@ -63,11 +63,11 @@ public:
 private:
 	static kvmbox::config configuration(const std::string &options)
 	{
-		return kvmbox::config("guest=" SCRIPT_GUEST " ram=32M serial=memory debugcon=null " + options);
+		return kvmbox::config("guest=" AGENDA_GUEST " ram=32M serial=memory debugcon=null " + options);
 	}
 
-	std::vector<script_step> m_steps;
-	tlm_utils::simple_initiator_socket<scripted_box, 128> m_chipset;
+	std::vector<agenda_step> m_steps;
+	tlm_utils::simple_initiator_socket<agenda_box, 128> m_chipset;
 };
 
 // Why there is no box on this host; empty if there is one.

@@ -1,0 +1,402 @@
+// Every guest of tests/guest on the whole PC, without SystemC: what it prints, how it ends, what time has passed.
+#include "tests/kvm/box_fixture.h"
+
+using namespace fixture;
+
+namespace {
+
+// What a run looked like from outside.
+struct outcome {
+	std::string serial, debugcon;
+	std::vector<yielded> waits;
+	uint64_t time_ps, entries, mmio, pio, hlt, interrupts;
+};
+
+class guest : public box_test {
+protected:
+	void load(const std::string &name)
+	{
+		bool elf = name.find(".elf") != std::string::npos, rom = name.find(".rom") != std::string::npos;
+
+		set("guest", guest_path(name));
+		set("guest_format", elf ? "auto" : rom ? "reset" : "flat");
+		sim.wait_limit = 1000000;
+	}
+	void run_to_exit(const std::string &name, int status = 0)
+	{
+		load(name);
+		debugcon_to_file();
+		ASSERT_EQ(create(), 0) << err.msg;
+		ASSERT_EQ(run(), 0) << err.msg << serial();
+		EXPECT_EQ(kvmbox_end(box), KVMBOX_END_EXIT) << serial();
+		EXPECT_EQ(kvmbox_exit_status(box), status) << serial();
+		EXPECT_FALSE(sim.backwards);
+		EXPECT_EQ(kvmbox_time(box), stats().guest_ps);
+		EXPECT_LE(sim.now_ps, kvmbox_time(box));
+	}
+	outcome observe(const std::string &name)
+	{
+		sim = simulator();
+		sim.record_waits = true;
+		run_to_exit(name);
+		kvmbox_stats st = stats();
+		outcome o{serial(), debugcon(), sim.waits, st.guest_ps, st.entries, st.exits_mmio, st.exits_pio, st.exits_hlt,
+			  st.interrupts};
+		destroy();
+		unlink(debugcon_path.c_str());
+		return o;
+	}
+};
+
+// ---- guests that end by themselves --------------------------------------------------------------------------
+
+struct ending {
+	const char *name, *serial, *debugcon; // serial: how it starts
+	uint64_t at_least_ps;                 // sleeps and spins alone take that
+	bool noise;                           // prints at random
+};
+
+void PrintTo(const ending &e, std::ostream *o)
+{
+	*o << e.name;
+}
+
+class ending_guest : public guest, public testing::WithParamInterface<std::tuple<ending, const char *>> {
+};
+
+TEST_P(ending_guest, ends_well)
+{
+	auto [e, clock] = GetParam();
+	set("clock", clock);
+	run_to_exit(e.name);
+	EXPECT_EQ(serial().substr(0, strlen(e.serial)), e.serial);
+	if (!e.noise) {
+		EXPECT_EQ(serial().empty(), !*e.serial) << serial();
+		EXPECT_EQ(debugcon(), e.debugcon);
+	}
+	EXPECT_GE(kvmbox_time(box), e.at_least_ps);
+}
+
+const ending endings[] = {
+	{"exits.elf", "", "debug\n", 0, false},
+	{"timer_pit.elf", "20 ticks of 999847 ns took ", "", 20 * 999847 * ns, false},
+	{"timer_lapic.elf", "lapic timer ", "", 30 * ms, false},
+	{"rtc.elf", "rtc 00-01-01 00:00:0", "", 1 * s, false},
+	{"irq_nest.elf", "", "", 5 * ms, false},
+	{"hlt.elf", "sleep 100571 ns took ", "", 61 * ms, false},
+	{"string_io.elf", ">string to COM1\n", "string to debugcon\n", 0, false},
+	{"prot32.elf", "hello from protected mode\n", "", 0, false},
+	{"flat.bin", "", "hello from flat code\n", 0, false},
+	{"reset_vector.rom", "", "hello from the reset vector\n", 0, false},
+	{"hostile_rom.rom", "", "", 0, true},
+};
+
+std::string ending_name(const testing::TestParamInfo<std::tuple<ending, const char *>> &info)
+{
+	std::string n = std::get<0>(info.param).name;
+	n[n.find('.')] = '_';
+	return n + "_" + std::get<1>(info.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(all, ending_guest,
+			 testing::Combine(testing::ValuesIn(endings), testing::Values("tsc", "fixed")), ending_name);
+
+// Writes anything anywhere: what it prints is up to it, and it does not reach its end on every clock.
+TEST_F(guest, hostile_does_no_harm)
+{
+	load("hostile.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	run();
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_EXIT) << err.msg;
+	EXPECT_TRUE(kvmbox_exit_status(box) == 0) << serial();
+}
+
+// ---- the same again -------------------------------------------------------------------------------------------
+
+class fixed_clock : public guest, public testing::WithParamInterface<const char *> {
+};
+
+TEST_P(fixed_clock, repeats_itself_event_for_event)
+{
+	use_fixed_clock();
+	outcome a = observe(GetParam());
+	ASSERT_FALSE(HasFatalFailure());
+	outcome b = observe(GetParam());
+	ASSERT_FALSE(HasFatalFailure());
+	EXPECT_EQ(a.serial, b.serial);
+	EXPECT_EQ(a.debugcon, b.debugcon);
+	EXPECT_EQ(a.waits, b.waits);
+	EXPECT_EQ(a.time_ps, b.time_ps);
+	EXPECT_EQ(a.mmio, b.mmio);
+	EXPECT_EQ(a.pio, b.pio);
+	EXPECT_EQ(a.hlt, b.hlt);
+	EXPECT_EQ(a.interrupts, b.interrupts);
+}
+
+std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
+{
+	std::string n = guest_info.param;
+	n[n.find('.')] = '_';
+	return n;
+}
+
+INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
+			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "rtc.elf", "irq_nest.elf",
+					 "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
+					 "reset_vector.rom", "hostile_rom.rom"),
+			 guest_name);
+
+// ---- guests that do not -----------------------------------------------------------------------------------------
+
+TEST_F(guest, triple_fault_is_reported_with_the_place)
+{
+	load("triple_fault.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	EXPECT_EQ(run(), -EIO);
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_SHUTDOWN);
+	EXPECT_TRUE(says("triple fault")) << err.msg;
+	EXPECT_TRUE(says("0f 0b")) << "the ud2: " << err.msg;
+	EXPECT_EQ(kvmbox_exit_status(box), -1);
+	EXPECT_EQ(run(), -EINVAL) << "it is over";
+	EXPECT_TRUE(says("ended")) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_SHUTDOWN);
+}
+
+TEST_F(guest, an_instruction_nobody_knows_is_reported_with_its_bytes)
+{
+	load("bad_insn.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	EXPECT_EQ(run(), -EIO);
+	EXPECT_TRUE(kvmbox_end(box) == KVMBOX_END_SHUTDOWN || kvmbox_end(box) == KVMBOX_END_ERROR);
+	EXPECT_TRUE(says("0f b9 c0")) << err.msg;
+	EXPECT_EQ(kvmbox_exit_status(box), -1);
+}
+
+// The simulator has nothing to wake it with, and says so.
+TEST_F(guest, sleeping_for_ever_is_up_to_the_simulator)
+{
+	load("hlt_forever.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	sim.record_waits = true;
+	EXPECT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
+	EXPECT_EQ(serial(), "going to sleep\n");
+	ASSERT_FALSE(sim.waits.empty());
+	EXPECT_EQ(sim.waits.back().how, KVMBOX_WAIT_IDLE);
+	EXPECT_EQ(stats().exits_hlt, 1u);
+	// Again: still asleep.
+	EXPECT_EQ(run(), 0);
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
+	EXPECT_EQ(stats().exits_hlt, 1u);
+}
+
+TEST_F(guest, spinning_yields_every_quantum)
+{
+	load("spin.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	sim.at(20 * ms, [this] { kvmbox_stop(box); });
+	EXPECT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
+	EXPECT_GE(stats().guest_ps, 20 * ms);
+	EXPECT_GE(stats().exits_kick, 1u);
+	uint64_t t = kvmbox_time(box);
+	sim.at(sim.now_ps + 5 * ms, [this] { kvmbox_stop(box); });
+	EXPECT_EQ(run(), 0) << err.msg;
+	EXPECT_GE(kvmbox_time(box), t + 5 * ms - cfg.quantum_ps);
+}
+
+TEST_F(guest, spinning_moves_a_fixed_clock_by_the_quantum)
+{
+	use_fixed_clock();
+	load("spin.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	sim.at(2 * ms, [this] { kvmbox_stop(box); });
+	EXPECT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
+	EXPECT_GE(kvmbox_time(box), 2 * ms);
+}
+
+// ---- resets --------------------------------------------------------------------------------------------------------
+
+class reset_guest : public guest, public testing::WithParamInterface<std::pair<const char *, const char *>> {
+};
+
+TEST_P(reset_guest, restarts_the_guest)
+{
+	run_to_exit(GetParam().first);
+	EXPECT_EQ(serial(), "first start\nsecond start, mark in RAM NVRAM\n");
+	EXPECT_TRUE(sim.said(GetParam().second));
+}
+
+TEST_P(reset_guest, ends_the_run_on_request)
+{
+	load(GetParam().first);
+	set("reset_ends", "yes");
+	ASSERT_EQ(create(), 0) << err.msg;
+	EXPECT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_RESET);
+	EXPECT_EQ(kvmbox_exit_status(box), -1);
+	EXPECT_EQ(serial(), "first start\n");
+	EXPECT_EQ(run(), -EINVAL);
+	EXPECT_TRUE(says("ended")) << err.msg;
+}
+
+INSTANTIATE_TEST_SUITE_P(all, reset_guest,
+			 testing::Values(std::make_pair("reset_92.elf", "0x92"), std::make_pair("reset_cf9.elf", "0xcf9"),
+					 std::make_pair("reset_8042.elf", "keyboard controller")));
+
+// ---- sleep is exact ---------------------------------------------------------------------------------------------------
+
+// 8254 mode 0: OUT goes high count + 1 clocks after the count was written, and the clocks are where they are.
+TEST_F(guest, a_pit_one_shot_ends_on_its_clock)
+{
+	use_fixed_clock();
+	create_script();
+	sim.record_waits = true;
+	const uint64_t hz = 1193182, count = 11932;
+	step(SCRIPT_UNMASK, 0);
+	size_t t0 = time();
+	out(0x43, 0x30);
+	out(0x40, count & 0xff);
+	out(0x40, count >> 8);
+	size_t t1 = time();
+	step(SCRIPT_SLEEP);
+	play();
+	uint64_t written = value(t1) - cfg.fixed_exit_ps, clock = written * hz / s; // the clock before
+	ASSERT_EQ(value(t1) - value(t0), 4 * cfg.fixed_exit_ps);
+	std::vector<yielded> idles;
+	for (auto &w : sim.waits)
+		if (w.how == KVMBOX_WAIT_IDLE)
+			idles.push_back(w);
+	ASSERT_EQ(idles.size(), 1u) << "one sleep, one wait";
+	uint64_t woken = idles[0].t_ps;
+	EXPECT_EQ(woken, ((clock + count + 1) * s + hz - 1) / hz) << "loaded at the next clock, then it counts";
+	EXPECT_EQ(result().last_ps, woken + cfg.fixed_exit_ps);
+	EXPECT_EQ(result().vector[0x20], 1u);
+}
+
+TEST_F(guest, a_lapic_one_shot_ends_on_its_tick)
+{
+	use_fixed_clock();
+	create_script();
+	write(0xfee003e0, 0xb); // divide by 1
+	write(0xfee00320, 0x70);
+	size_t t0 = time();
+	write(0xfee00380, 1000000); // 1 ms at 1 GHz
+	step(SCRIPT_SLEEP);
+	play();
+	uint64_t armed = value(t0) + cfg.fixed_exit_ps;
+	EXPECT_EQ(result().last_ps, armed + 1 * ms + cfg.fixed_exit_ps);
+	EXPECT_EQ(result().vector[0x70], 1u);
+}
+
+TEST_F(guest, an_hour_of_sleep_is_one_wait)
+{
+	use_fixed_clock();
+	create_script();
+	auto cmos = [this](uint8_t index, uint8_t v) {
+		out(0x70, index);
+		out(0x71, v);
+	};
+	out(0x43, 0x30); // no ticks of the 8254
+	step(SCRIPT_UNMASK, 8);
+	cmos(0x01, 0x00); // alarm at 01:00:00
+	cmos(0x03, 0x00);
+	cmos(0x05, 0x01);
+	cmos(0x0b, 0x22); // alarm interrupt, 24 h
+	out(0x70, 0x0c);
+	in(0x71);
+	step(SCRIPT_SLEEP);
+	play();
+	EXPECT_EQ(result().vector[0x28], 1u);
+	EXPECT_GE(result().last_ps, 3600 * s);
+	EXPECT_LT(result().last_ps, 3601 * s);
+	EXPECT_LT(stats().slices, 100u) << "waits for an hour";
+	EXPECT_LT(stats().entries, 1000u);
+}
+
+TEST_F(guest, a_simulator_event_ends_an_hour_of_sleep)
+{
+	use_fixed_clock();
+	create_script();
+	auto config = simple_function();
+	config.intx_pin = 1;
+	config.slot = 4;
+	kvmbox_function *f = add(config);
+	power_on();
+	sim.at(3600 * s, [f] { kvmbox_intx(f, true); });
+	out(0x43, 0x30);
+	step(SCRIPT_UNMASK, 10);
+	step(SCRIPT_SLEEP);
+	play();
+	EXPECT_EQ(result().last_ps, 3600 * s + cfg.fixed_exit_ps);
+	EXPECT_LT(stats().slices, 10u);
+}
+
+// ---- consoles -----------------------------------------------------------------------------------------------------------
+
+TEST_F(guest, receives_what_is_typed)
+{
+	use_fixed_clock();
+	create_script();
+	ASSERT_EQ(kvmbox_serial_input(box, "ab", 2), 0);
+	sim.at(1 * ms, [this] { EXPECT_EQ(kvmbox_serial_input(box, "c", 1), 0); });
+	step(SCRIPT_UNMASK, 4);
+	out(0x3fc, 0x0b); // DTR, RTS, OUT2: interrupts
+	size_t a = in(0x3f8), b = in(0x3f8), none = in(0x3fd);
+	out(0x3f9, 0x01);
+	step(SCRIPT_SLEEP);
+	size_t id = in(0x3fa), c = in(0x3f8), after = in(0x3fd);
+	out(0x3f8, '!');
+	load_steps();
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(value(a), 'a');
+	EXPECT_EQ(value(b), 'b');
+	EXPECT_EQ(value(none) & 1, 0u);
+	EXPECT_EQ(value(id) & 0xf, 4u);
+	EXPECT_EQ(value(c), 'c');
+	EXPECT_EQ(value(after) & 1, 0u);
+	EXPECT_EQ(serial(), "!");
+	EXPECT_EQ(result().vector[0x24], 1u);
+}
+
+TEST_F(guest, the_start_date_is_the_guests)
+{
+	set("start_date", "1987-06-05T04:03:02");
+	load("rtc.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(serial().substr(0, 22), "rtc 87-06-05 04:03:02\n");
+}
+
+// ---- much memory --------------------------------------------------------------------------------------------------------
+
+TEST_F(guest, memory_above_4_gib)
+{
+	set("ram", "4G");
+	create_script();
+	uint64_t from, to;
+	bool readonly;
+	ASSERT_NE(kvmbox_dma_ptr(box, 0x100000000, &from, &to, &readonly), nullptr);
+	EXPECT_EQ(from, 0x100000000u);
+	EXPECT_EQ(to, 0x13fffffffu);
+	poke<uint64_t>(0x13ffffff8, 0x1122334455667788);
+	write(0x100000000, 0xaa55aa55aa55aa55, 8);
+	size_t top = read(0x13ffffff8, 8), beyond = read(0x140000000, 8);
+	write(0xbffffff8, 0x77, 8);
+	size_t low = read(0xbffffff8, 8), hole = read(0xc0000000, 8);
+	auto cmos = [this](uint8_t index) {
+		out(0x70, index);
+		return in(0x71);
+	};
+	size_t high_low = cmos(0x5b), high_mid = cmos(0x5c), high_top = cmos(0x5d);
+	play();
+	EXPECT_EQ(peek<uint64_t>(0x100000000), 0xaa55aa55aa55aa55u);
+	EXPECT_EQ(value(top), 0x1122334455667788u);
+	EXPECT_EQ(value(beyond), UINT64_MAX);
+	EXPECT_EQ(value(low), 0x77u);
+	EXPECT_EQ(value(hole), UINT64_MAX);
+	EXPECT_EQ(value(high_low) | value(high_mid) << 8 | value(high_top) << 16, 0x4000u) << "1 GiB in 64 KiB units";
+}
+
+} // namespace

@@ -200,7 +200,7 @@ TEST_F(vcpu, precise_slices_end_exactly_at_the_deadline)
 		exact += v->clock.now_ps == deadline;
 		EXPECT_GE(v->clock.now_ps, deadline);
 		deadline = v->clock.now_ps + quantum_ps;
-		return yields < 20 ? 0 : give_up();
+		return exact < 5 && yields < 500 ? 0 : give_up(); // a host with much else to do is late now and then
 	};
 	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_GT(exact, 0);
@@ -208,7 +208,7 @@ TEST_F(vcpu, precise_slices_end_exactly_at_the_deadline)
 	uint64_t all = 0;
 	for (uint64_t n : v->stats.overshoot)
 		all += n;
-	EXPECT_EQ(all, 20u);
+	EXPECT_EQ(all, uint64_t(yields));
 }
 
 TEST_F(vcpu, eager_slices_overshoot_and_say_so)

@@ -122,8 +122,8 @@ TEST(input, stop_from_another_thread_ends_the_wait)
 	fake::jobs.push_back([&](kvmbox_box &b) { c = receive(b); });
 	pc->serial_input("");
 	later(50, [] {
+		second->stop(); /* first: it has no input that would keep sc_start() from returning */
 		pc->stop();
-		second->stop();
 	});
 	sc_core::sc_start();
 	EXPECT_EQ(c, 0);

@@ -16,101 +16,71 @@ GLUE_TESTS = \
 	tests/platform/exception_test \
 	tests/platform/input_test \
 	tests/platform/kill_test \
+	tests/platform/pace_test \
 	tests/platform/time_fs_test \
 	tests/platform/time_ns_test \
 	tests/platform/transport_test
-	tests/platform/config \
-	tests/platform/dma \
-	tests/platform/end \
-	tests/platform/exception \
-	tests/platform/input \
-	tests/platform/kill \
-	tests/platform/pace \
-	tests/platform/time_fs \
-	tests/platform/time_ns \
-	tests/platform/transport
 check_PROGRAMS += $(GLUE_TESTS)
 TESTS += $(GLUE_TESTS)
 
 tests_platform_config_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_config_test_LDADD = $(GLUE_LIBS)
-
 tests_platform_dma_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_dma_test_LDADD = $(GLUE_LIBS)
-
 tests_platform_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_end_test_LDADD = $(GLUE_LIBS)
-
 tests_platform_exception_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_exception_test_LDADD = $(GLUE_LIBS)
-
 tests_platform_input_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_input_test_LDADD = $(GLUE_LIBS)
-
 tests_platform_kill_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_kill_test_LDADD = $(GLUE_LIBS)
-
+tests_platform_pace_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pace_test_LDADD = $(GLUE_LIBS)
+tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_transport_test_LDADD = $(GLUE_LIBS)
 tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp
 tests_platform_time_fs_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
 tests_platform_time_fs_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_time_fs_test_LDADD = $(GLUE_LIBS)
-tests_platform_pace_SOURCES = tests/platform/pace_test.cpp
-tests_platform_pace_CPPFLAGS = $(PLATFORM_CPPFLAGS)
-tests_platform_pace_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_pace_LDADD = $(GLUE_LIBS)
-
-tests_platform_time_fs_SOURCES = tests/platform/time_test.cpp
-tests_platform_time_fs_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-15
-tests_platform_time_fs_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_time_fs_LDADD = $(GLUE_LIBS)
-
 tests_platform_time_ns_test_SOURCES = tests/platform/time_test.cpp
 tests_platform_time_ns_test_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DTEST_RESOLUTION=-9
 tests_platform_time_ns_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_time_ns_test_LDADD = $(GLUE_LIBS)
-
-tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_transport_test_LDADD = $(GLUE_LIBS)
 
 # With the real box; those with a guest skip where KVM is not usable.
 REAL_LIBS = libkvmbox-tlm.la libkvmbox.la $(TLM_TEST_LIBS)
 PUPPET_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DPUPPET='"$(abs_builddir)/tests/platform/puppet.elf"'
 noinst_HEADERS += tests/platform/puppeteer.h
 
-GUEST_TESTS = \
+REAL_TESTS = \
 	tests/platform/config_real_test \
 	tests/platform/guest_test \
-	tests/platform/guest_abort_test
-GUEST_TESTS = tests/platform/config_real tests/platform/guest tests/platform/guest_abort \
-	tests/platform/pause tests/platform/pieces tests/platform/wake
-check_PROGRAMS += $(GUEST_TESTS)
-TESTS += $(GUEST_TESTS)
+	tests/platform/guest_abort_test \
+	tests/platform/pause_test \
+	tests/platform/pieces_test \
+	tests/platform/wake_test
+check_PROGRAMS += $(REAL_TESTS)
+TESTS += $(REAL_TESTS)
 
+tests_platform_config_real_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_config_real_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_config_real_test_LDADD = $(REAL_LIBS)
-
 tests_platform_guest_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
 tests_platform_guest_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_test_LDADD = $(REAL_LIBS)
-
 tests_platform_guest_abort_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
 tests_platform_guest_abort_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_abort_test_LDADD = $(REAL_LIBS)
-
-tests_platform_pause_SOURCES = tests/platform/pause_test.cpp tests/platform/puppeteer.h
-tests_platform_pause_CPPFLAGS = $(PUPPET_CPPFLAGS)
-tests_platform_pause_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_pause_LDADD = $(REAL_LIBS)
-
-tests_platform_pieces_SOURCES = tests/platform/pieces_test.cpp tests/platform/puppeteer.h
-tests_platform_pieces_CPPFLAGS = $(PUPPET_CPPFLAGS)
-tests_platform_pieces_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_pieces_LDADD = $(REAL_LIBS)
-
-tests_platform_wake_SOURCES = tests/platform/wake_test.cpp tests/platform/puppeteer.h
-tests_platform_wake_CPPFLAGS = $(PUPPET_CPPFLAGS)
-tests_platform_wake_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_platform_wake_LDADD = $(REAL_LIBS)
+tests_platform_pause_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pause_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pause_test_LDADD = $(REAL_LIBS)
+tests_platform_pieces_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_pieces_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_pieces_test_LDADD = $(REAL_LIBS)
+tests_platform_wake_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_wake_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_wake_test_LDADD = $(REAL_LIBS)
 
 check_DATA += tests/platform/puppet.elf
 CLEANFILES += tests/platform/puppet.elf

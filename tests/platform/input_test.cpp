@@ -121,8 +121,9 @@ TEST(input, stop_from_another_thread_ends_the_wait)
 	EXPECT_EQ(::read(pipe_fds[0], &c, 1), 1);
 	fake::jobs.push_back([&](kvmbox_box &b) { c = receive(b); });
 	pc->serial_input("");
+	/* pc last: it is the one whose input keeps the simulation from ending. */
 	later(50, [] {
-		second->stop(); /* first: it has no input that would keep sc_start() from returning */
+		second->stop();
 		pc->stop();
 	});
 	sc_core::sc_start();

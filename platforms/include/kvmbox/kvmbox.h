@@ -84,7 +84,7 @@ struct kvmbox_config {
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
 	char *debugcon;           /* port 0xE9 back end, same syntax */
 	char *start_date;         /* RTC at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
-	uint64_t completion_timeout_ps; /* a target that takes longer fails the access; 0: never */
+	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
 };
 

@@ -2,6 +2,7 @@
 # ./run with stand-ins for the programs it calls: what it prints, and its status.
 . "$srcdir/tests/install/cases.sh"
 
+unset KB_BUILD KB_CONFIGURE AUTOMAKE # of the run that runs us
 bin=$tmp/bin
 mkdir "$bin" "$tmp/tree"
 cp "$srcdir/run" "$tmp/tree"
@@ -102,8 +103,10 @@ testcase configure_fails conf
 switches() {
 	fresh
 	stub autoreconf 'printf "#!/bin/sh\necho configure \$* >>../configured; : >Makefile\n" >configure; chmod +x configure; : >Makefile.in'
-	KB_CONFIGURE="--enable-werror" run 0 build
-	KB_CONFIGURE="--enable-werror" run 0 build
+	export KB_CONFIGURE="--enable-werror"
+	run 0 build
+	run 0 build
+	unset KB_CONFIGURE
 	run 0 build
 	[ "$(grep -c configure "$tmp/tree/configured")" = 2 ] || fail "expected two runs of configure"
 	expect "$tmp/tree/configured" '--enable-werror'

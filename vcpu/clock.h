@@ -1,6 +1,9 @@
 /*
  * The guest clock: simulated time of a vCPU's next instruction, in ps, and how
  * running the guest moves it. It never goes back.
+ *
+ * Where its time comes from is a source: one of a few, each a file of its own
+ * (clock_*.c), chosen when the clock is made.
  */
 #ifndef KB_CLOCK_H
 #define KB_CLOCK_H
@@ -8,34 +11,83 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum kb_clock_source {
-	KB_CLOCK_TSC,   /* host TSC ticks spent in the guest, less the cost of entry and exit */
-	KB_CLOCK_FIXED, /* every exit costs the same, computing is free */
+struct kb_clock;
+
+/* One stay in the guest, from KVM_RUN's call to its return. */
+struct kb_stay {
+	uint64_t ticks;  /* host TSC ticks it took */
+	uint64_t stolen; /* of these, the thread was not running */
+	bool ring3;      /* the guest is in ring 3 at the exit */
+	bool kicked;     /* a signal ended it */
+};
+
+struct kb_clock_ops {
+	const char *name; /* as in the configuration */
+	/* Guest time the stay took, ps. */
+	uint64_t (*account)(struct kb_clock *c, const struct kb_stay *stay);
+	/* Host ticks to stay for the guest's clock to move by ps; for the kick. */
+	uint64_t (*ticks)(const struct kb_clock *c, uint64_t ps);
+	/* The stay is about to begin. NULL: nothing to do. */
+	void (*enter)(struct kb_clock *c);
+	/* Frees what the source holds. NULL: nothing. */
+	void (*destroy)(struct kb_clock *c);
+};
+
+/* Host ticks <-> guest ps at a constant rate, without drift. */
+struct kb_rate {
+	uint64_t ps_per_tick;  /* 32.32 fixed point */
+	uint64_t ticks_per_ps; /* 0.64 fixed point, the inverse */
+	uint64_t fraction;     /* of a ps carried over, in 2^-32 ps */
 };
 
 struct kb_clock {
 	uint64_t now_ps;
-	enum kb_clock_source source;
+	const struct kb_clock_ops *ops;
 	uint64_t tsc_hz;
-	uint64_t ps_per_tick;    /* 32.32 fixed point, time_scale included */
-	uint64_t ticks_per_ps;   /* 0.64 fixed point, the inverse */
-	uint64_t fraction;       /* of a ps carried over, in 2^-32 ps */
-	uint64_t cost_ticks[2];  /* entry + exit with the guest in ring 0-2 and in ring 3 */
-	uint64_t fixed_exit_ps;
-	uint64_t waited_ticks;   /* fixed: host ticks since the last exit or stride */
-	uint64_t fixed_stride_ps; /* fixed: what a kick costs, so that a guest that never exits cannot stop time */
+	/*
+	 * Guest time passes at this rate while the guest runs; ps_per_tick 0: it stands still until the exit, and
+	 * what the guest can read without one does so, too.
+	 */
+	struct kb_rate rate;
+	union {
+		struct {
+			uint64_t cost_ticks[2]; /* entry + exit with the guest in ring 0-2 and in ring 3 */
+		} tsc;
+		struct {
+			uint64_t exit_ps;
+			uint64_t waited_ticks; /* CPU time of the guest since the last exit or stride */
+			uint64_t stride_ps;    /* what a guest that does not exit is moved on by */
+		} fixed;
+	};
 };
 
-/* time_scale: simulated seconds per second in the guest, > 0. cost_ps: entry and exit, measured on this host. */
-void kb_clock_init_tsc(struct kb_clock *c, uint64_t tsc_hz, double time_scale, const uint64_t cost_ps[2]);
-void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps);
+/* rate = ps of guest time per host tick; scale_ps is the ps a second of ticks is worth. */
+void kb_rate_init(struct kb_rate *r, uint64_t tsc_hz, double scale_ps);
+/* ticks in ps; carries the fraction over to the next call. Saturates. */
+uint64_t kb_rate_ps(struct kb_rate *r, uint64_t ticks);
+/* The ticks after which ps have passed, rounded up. */
+uint64_t kb_rate_ticks(const struct kb_rate *r, uint64_t ps);
 
 /*
- * One stay in the guest is over: ticks of host TSC around KVM_RUN; ring3 at the exit; kicked: left by a signal. With the
- * fixed clock a short stay that a signal ends (a kick left from an earlier stay, anybody's timer) costs nothing:
- * when those come is the host's affair.
+ * tsc: host TSC ticks in the guest, less those stolen and the cost of entry and exit. time_scale: simulated seconds per
+ * second in the guest, > 0. cost_ps: entry and exit, measured on this host.
  */
-void kb_clock_account(struct kb_clock *c, uint64_t ticks, bool ring3, bool kicked);
+void kb_clock_init_tsc(struct kb_clock *c, uint64_t tsc_hz, double time_scale, const uint64_t cost_ps[2]);
+/*
+ * fixed: every exit costs exit_ps, computing is free. A guest that computes for very long without an exit is moved on by
+ * stride_ps, so that one that only waits cannot stop time.
+ */
+void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps);
+/* Leaves the clock with its time, but no source. */
+void kb_clock_destroy(struct kb_clock *c);
+
+static inline void kb_clock_enter(struct kb_clock *c)
+{
+	if (c->ops->enter)
+		c->ops->enter(c);
+}
+/* One stay in the guest is over. */
+void kb_clock_account(struct kb_clock *c, const struct kb_stay *stay);
 /* The guest is stalled for ps. */
 void kb_clock_charge(struct kb_clock *c, uint64_t ps);
 /* Guest time is at least t from now on. */
@@ -46,7 +98,10 @@ static inline void kb_clock_reach(struct kb_clock *c, uint64_t t)
 }
 
 /* Host TSC ticks in which the guest's clock moves by ps; for the kick. */
-uint64_t kb_clock_ticks(const struct kb_clock *c, uint64_t ps);
+static inline uint64_t kb_clock_ticks(const struct kb_clock *c, uint64_t ps)
+{
+	return c->ops->ticks(c, ps);
+}
 
 static inline uint64_t kb_tsc(void)
 {

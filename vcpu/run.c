@@ -8,7 +8,11 @@
 /* KVM_RUN may say EAGAIN while a vCPU is not ready; one that never gets ready is an error. */
 #define MAX_AGAIN 100000u
 
-#define MAX_FLOOR_TICKS(v) ((v)->tsc_hz / 10)
+/*
+ * A stay this long gets something done on any host: a guest found where it was then waits in a loop, and making its
+ * slices longer would only make the event that it waits for late.
+ */
+#define PROGRESS_HZ 10000u
 
 /* ---- interrupts ---------------------------------------------------------- */
 
@@ -73,7 +77,7 @@ static void watch_progress(struct kb_vcpu *v)
 	else if (kb_kvm_ioctl(v->vm->api, v->fd, KVM_GET_REGS, &now) < 0)
 		return;
 	if (v->kicked && !memcmp(&now, &v->kicked_regs, sizeof(now))) {
-		if (v->min_ticks < MAX_FLOOR_TICKS(v))
+		if (v->min_ticks < v->tsc_hz / PROGRESS_HZ || v->min_ticks < 4 * v->floor_ticks)
 			v->min_ticks *= 2;
 	} else if (v->min_ticks > v->floor_ticks) {
 		v->min_ticks -= v->min_ticks / 8;
@@ -137,7 +141,8 @@ static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 /* Enters the guest up to the deadline. Returns 1 for an exit to handle, 0 to go on, negative: the run ends. */
 static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 {
-	uint64_t t0, t1, ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
+	uint64_t t0, ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
+	struct kb_stay stayed;
 	int rc, code;
 
 	v->stalled = !ticks;
@@ -149,16 +154,22 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 
 	if (v->client.get_cr8)
 		v->run->cr8 = v->cr8 = v->client.get_cr8(v->client.opaque);
+	kb_clock_enter(&v->clock);
 	t0 = kb_tsc();
 	kb_kick_within(&v->kick, t0, ticks);
+	kb_steal_enter(&v->steal, t0);
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
-	t1 = kb_tsc();
+	stayed.ticks = kb_tsc() - t0;
+	stayed.stolen = kb_steal_leave(&v->steal, t0, stayed.ticks);
+	stayed.ring3 = ring3(v);
+	stayed.kicked = code == EINTR;
 
 	v->state = KB_VCPU_READY;
 	v->stats.entries++;
-	v->stats.guest_ticks += t1 - t0;
-	kb_clock_account(&v->clock, t1 - t0, ring3(v), code == EINTR);
+	v->stats.guest_ticks += stayed.ticks;
+	v->stats.stolen_ticks += stayed.stolen;
+	kb_clock_account(&v->clock, &stayed);
 	if (v->client.set_cr8 && v->run->cr8 != v->cr8)
 		v->client.set_cr8(v->client.opaque, (uint8_t)v->run->cr8);
 	if (v->client.set_apic_base && v->run->apic_base != v->apic_base)
@@ -243,6 +254,7 @@ enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
 	v->end = KB_END_NONE;
 	v->end_requested = false;
 	kb_kick_clear(&v->kick);
+	kb_steal_forget(&v->steal);
 	while (!rc)
 		rc = step(v, err);
 	if (v->end == KB_END_NONE)

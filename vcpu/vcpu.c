@@ -112,6 +112,7 @@ int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const st
 		return rc;
 	}
 	kb_clock_init_tsc(&v->clock, v->tsc_hz, 1.0, no_cost);
+	kb_steal_init(&v->steal, v->tsc_hz);
 	kb_vcpu_set_kick(v, DEFAULT_FLOOR_NS, false);
 	*out = v;
 	return 0;
@@ -122,6 +123,7 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 	if (!v)
 		return;
 	kb_kick_unbind(&v->kick);
+	kb_clock_destroy(&v->clock);
 	if (v->run)
 		v->vm->api->munmap(v->run, v->vm->run_size);
 	if (v->fd >= 0)

@@ -19,6 +19,7 @@
 #include "vcpu/clock.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/kick.h"
+#include "vcpu/steal.h"
 #include "vcpu/vm.h"
 
 struct kb_vcpu_client {
@@ -48,6 +49,7 @@ enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB
 
 struct kb_vcpu_stats {
 	uint64_t guest_ticks; /* host TSC inside KVM_RUN */
+	uint64_t stolen_ticks; /* of these, the thread was not running */
 	uint64_t entries;
 	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
 	uint64_t interrupts, nmis;
@@ -69,6 +71,7 @@ struct kb_vcpu {
 	bool end_requested;      /* by a device, on this thread */
 	bool stop;               /* by kb_vcpu_stop(), any thread (atomic) */
 	struct kb_clock clock;
+	struct kb_steal steal;
 	struct kb_kick kick;
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */

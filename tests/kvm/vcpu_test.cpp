@@ -3,6 +3,12 @@
 #include <atomic>
 #include <thread>
 
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "tests/kvm/vcpu_fixture.h"
 
 using fixture::cycle;
@@ -231,6 +237,16 @@ TEST_F(vcpu, precise_slices_too_short_to_run_still_get_the_guest_on)
 	EXPECT_GE(v->stats.entries + 1, v->stats.stalls); // never twice in a row
 }
 
+// Its registers are the same at every kick: that must not be taken for a stay that was too short.
+TEST_F(vcpu, a_waiting_guest_does_not_get_longer_slices)
+{
+	load(spin_start, spin_end);
+	quantum_ps = 500000000;
+	on_yield = [&] { return yields < 100 ? 0 : give_up(); };
+	EXPECT_EQ(run(), KB_END_STOPPED);
+	EXPECT_LT(v->min_ticks, v->tsc_hz / 2000);
+}
+
 TEST_F(vcpu, the_shortest_slices_make_progress)
 {
 	load(count_start, count_end);
@@ -246,6 +262,61 @@ TEST_F(vcpu, progress_even_if_the_host_needs_longer_than_the_floor)
 	v->floor_ticks = v->min_ticks = 1; // ask for the impossible
 	EXPECT_EQ(run(), KB_END_REQUESTED) << err.msg;
 	EXPECT_GT(v->min_ticks, 1u);
+}
+
+// A process that wants the same CPU all the time, for as long as this lives.
+class rival {
+public:
+	rival()
+	{
+		const int cpu = sched_getcpu();
+
+		sched_getaffinity(0, sizeof(m_before), &m_before);
+		cpu_set_t one;
+		CPU_ZERO(&one);
+		CPU_SET(cpu < 0 ? 0 : cpu, &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		m_pid = fork();
+		if (m_pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			alarm(60);
+			for (;;)
+				;
+		}
+	}
+	~rival()
+	{
+		kill(m_pid, SIGKILL);
+		waitpid(m_pid, nullptr, 0);
+		sched_setaffinity(0, sizeof(m_before), &m_before);
+	}
+
+private:
+	cpu_set_t m_before;
+	pid_t m_pid;
+};
+
+// Guest time is the CPU time the guest got, not what passed on the host's clock.
+TEST_F(vcpu, a_host_that_runs_others_makes_no_guest_time)
+{
+	load(spin_start, spin_end);
+	rival r;
+	timespec from, to, wall_from, wall_to;
+	quantum_ps = 20000000000; // 20 ms: longer than a turn of the host's scheduler
+	on_yield = [&] { return v->clock.now_ps < 300000000000 ? 0 : give_up(); };
+	clock_gettime(CLOCK_MONOTONIC, &wall_from);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	EXPECT_EQ(run(), KB_END_STOPPED);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	clock_gettime(CLOCK_MONOTONIC, &wall_to);
+	auto ms = [](const timespec &a, const timespec &b) {
+		return double(b.tv_sec - a.tv_sec) * 1e3 + double(b.tv_nsec - a.tv_nsec) / 1e6;
+	};
+	const double cpu = ms(from, to), guest = double(v->clock.now_ps) / 1e9;
+	EXPECT_LT(guest, cpu * 1.05 + 1);
+	EXPECT_GT(guest, cpu * 0.8); // the rest is entries and exits
+	EXPECT_GT(ms(wall_from, wall_to), 1.3 * cpu) << "the rival was none";
+	EXPECT_GT(v->stats.stolen_ticks, 0u);
 }
 
 TEST_F(vcpu, time_never_goes_back_and_always_moves)

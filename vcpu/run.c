@@ -77,7 +77,7 @@ static void watch_progress(struct kb_vcpu *v)
 	else if (kb_kvm_ioctl(v->vm->api, v->fd, KVM_GET_REGS, &now) < 0)
 		return;
 	if (v->kicked && !memcmp(&now, &v->kicked_regs, sizeof(now))) {
-		if (v->min_ticks < v->tsc_hz / PROGRESS_HZ || v->min_ticks < 4 * v->floor_ticks)
+		if (v->min_ticks < v->tsc_hz / PROGRESS_HZ)
 			v->min_ticks *= 2;
 	} else if (v->min_ticks > v->floor_ticks) {
 		v->min_ticks -= v->min_ticks / 8;

@@ -339,16 +339,30 @@ static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbo
 	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, &cpuid, &client, err);
 }
 
-static void set_clock(struct kb_pc *pc)
+static int set_clock(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	const struct kvmbox_probe_result *host = kb_probe_cached();
 	const struct kvmbox_config *cfg = pc->cfg;
+	struct kb_clock *c = &pc->vcpu->clock;
+	const uint64_t hz = pc->vcpu->tsc_hz;
 
-	if (cfg->clock == KVMBOX_CLOCK_FIXED)
-		kb_clock_init_fixed(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->fixed_exit_ps, cfg->quantum_ps);
-	else
-		kb_clock_init_tsc(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->time_scale, host->exit_ps);
 	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
+	switch (cfg->clock) {
+	case KVMBOX_CLOCK_FIXED:
+		kb_clock_init_fixed(c, hz, cfg->fixed_exit_ps, cfg->quantum_ps);
+		return 0;
+	case KVMBOX_CLOCK_PERF_CYCLES:
+		return kb_clock_init_perf(c, &kb_perf_linux, KB_PERF_CYCLES, hz, (double)cfg->cycle_ps * cfg->time_scale, err);
+	case KVMBOX_CLOCK_PERF_INSNS:
+		return kb_clock_init_perf(c, &kb_perf_linux, KB_PERF_INSNS, hz, (double)cfg->step_ps * cfg->time_scale, err);
+	case KVMBOX_CLOCK_HOST:
+		kb_clock_init_host(c, hz, cfg->time_scale);
+		return 0;
+	case KVMBOX_CLOCK_TSC:
+		break;
+	}
+	kb_clock_init_tsc(c, hz, cfg->time_scale, host->exit_ps);
+	return 0;
 }
 
 static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
@@ -361,8 +375,9 @@ static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_er
 		rc = make_cpu(pc, api, err);
 	if (rc)
 		return rc;
-	set_clock(pc);
-	rc = make_interrupts(pc, err);
+	rc = set_clock(pc, err);
+	if (!rc)
+		rc = make_interrupts(pc, err);
 	if (!rc)
 		rc = make_timekeepers(pc, err);
 	if (!rc)

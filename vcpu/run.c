@@ -160,7 +160,8 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 	kb_steal_enter(&v->steal, t0);
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
-	stayed.ticks = kb_tsc() - t0;
+	stayed.left = kb_tsc();
+	stayed.ticks = stayed.left - t0;
 	stayed.stolen = kb_steal_leave(&v->steal, t0, stayed.ticks);
 	stayed.ring3 = ring3(v);
 	stayed.kicked = code == EINTR;
@@ -255,6 +256,8 @@ enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
 	v->end_requested = false;
 	kb_kick_clear(&v->kick);
 	kb_steal_forget(&v->steal);
+	if (!rc)
+		rc = kb_clock_attach(&v->clock, err);
 	while (!rc)
 		rc = step(v, err);
 	if (v->end == KB_END_NONE)

@@ -1,6 +1,7 @@
 # KVM tests: tiny guests on the real /dev/kvm; they skip where it is not usable.
 KVM_TESTS = \
 	tests/kvm/box_test \
+	tests/kvm/clock_source_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
 	tests/kvm/probe_test \
@@ -13,5 +14,6 @@ noinst_HEADERS += tests/kvm/box_fixture.h tests/kvm/vcpu_fixture.h
 # These run the programs of tests/guest.
 BOX_TEST_CPPFLAGS = $(AM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
 tests_kvm_box_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_clock_source_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_guest_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

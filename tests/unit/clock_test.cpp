@@ -10,7 +10,7 @@ constexpr uint64_t hz = 2000000000;
 
 void account(kb_clock &c, uint64_t ticks, bool ring3, bool kicked, uint64_t stolen = 0)
 {
-	const kb_stay stay = { ticks, stolen, ring3, kicked };
+	const kb_stay stay = { 0, ticks, stolen, ring3, kicked };
 
 	kb_clock_account(&c, &stay);
 }
@@ -72,6 +72,24 @@ TEST(clock, StolenTimeDoesNotCount)
 	kb_clock_init_fixed(&c, hz, 1000, 77000);
 	account(c, hz, true, true, hz - 1000);
 	EXPECT_EQ(c.now_ps, 0u);
+}
+
+// As a virtual machine's clock: what passes between two stays counts as well, but not what passes while nobody runs it.
+TEST(clock, HostFollowsTheHost)
+{
+	kb_clock c;
+	kb_stay stay = { 10000, 4000, 1000, true, false };
+
+	kb_clock_init_host(&c, hz, 2);
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 4000 * 500 * 2, 1);
+	stay.left = 20000;
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 14000 * 500 * 2, 1);
+	EXPECT_EQ(kb_clock_attach(&c, nullptr), 0);
+	stay.left = 1000000000;
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 18000 * 500 * 2, 1);
 }
 
 TEST(clock, RatesDoNotDrift)

@@ -49,6 +49,8 @@ TEST_F(config, defaults)
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
 	EXPECT_EQ(c.time_scale, 1.0);
 	EXPECT_EQ(c.fixed_exit_ps, us);
+	EXPECT_EQ(c.step_ps, 1000u);
+	EXPECT_EQ(c.cycle_ps, 500u);
 	EXPECT_TRUE(c.slice_to_events);
 	EXPECT_TRUE(c.assign_bars);
 	EXPECT_STREQ(c.serial, "stdio");
@@ -190,8 +192,26 @@ TEST_F(config, words)
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_FIXED);
 	EXPECT_EQ(set("clock", "wall"), -EINVAL);
 	EXPECT_TRUE(says("tsc fixed")) << err.msg;
+	EXPECT_EQ(set("clock", "perf-cycles"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_PERF_CYCLES);
+	EXPECT_EQ(set("clock", "perf-insns"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_PERF_INSNS);
+	EXPECT_EQ(set("clock", "host"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_HOST);
 	EXPECT_EQ(set("clock", "tsc"), 0);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
+}
+
+TEST_F(config, times_of_events_counted)
+{
+	for (const char *key : {"step", "cycle"}) {
+		EXPECT_EQ(set(key, "1ms"), 0) << err.msg;
+		EXPECT_EQ(set(key, "1ps"), 0) << err.msg;
+		for (const char *bad : {"0", "1001us", "1s", "-1ns", "1"})
+			EXPECT_EQ(set(key, bad), -EINVAL) << bad;
+	}
+	EXPECT_EQ(c.step_ps, 1u);
+	EXPECT_EQ(c.cycle_ps, 1u);
 }
 
 TEST_F(config, time_scale)

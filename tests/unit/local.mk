@@ -11,6 +11,7 @@ UNIT_TESTS = \
 	tests/unit/lapic_test \
 	tests/unit/loader_test \
 	tests/unit/pci_test \
+	tests/unit/perf_test \
 	tests/unit/pic_test \
 	tests/unit/pit_test \
 	tests/unit/reset_test \

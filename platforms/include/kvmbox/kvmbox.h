@@ -44,6 +44,9 @@ enum kvmbox_guest_format {
 enum kvmbox_clock_source {
 	KVMBOX_CLOCK_TSC,   /* host TSC ticks spent in the guest x time_scale */
 	KVMBOX_CLOCK_FIXED, /* every exit costs fixed_exit_ps, computing is free: reproducible */
+	KVMBOX_CLOCK_PERF_CYCLES, /* cycles the host's PMU counts in the guest, cycle_ps each */
+	KVMBOX_CLOCK_PERF_INSNS,  /* instructions it counts there, step_ps each */
+	KVMBOX_CLOCK_HOST,  /* the host's time, in the guest and out of it, as of any virtual machine */
 };
 
 /* How a slice meets its end, an event due at t. */
@@ -77,6 +80,8 @@ struct kvmbox_config {
 	enum kvmbox_clock_source clock;
 	double time_scale;        /* simulated seconds per second of guest CPU time */
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
+	uint64_t step_ps;         /* clock=perf-insns: what one instruction takes, before time_scale */
+	uint64_t cycle_ps;        /* clock=perf-cycles: what one cycle takes, before time_scale */
 	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too */
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */

@@ -155,3 +155,28 @@ tests_platform_agreement_tsc_test_LDADD = $(REAL_LIBS)
 tests_platform_foreign_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
 tests_platform_foreign_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_foreign_test_LDADD = $(REAL_LIBS)
+
+# All clocks of the guest against each other; one program per clock source.
+ALL_CLOCKS_TESTS = tests/platform/all_clocks_fixed_test tests/platform/all_clocks_scaled_test tests/platform/all_clocks_tsc_test
+check_PROGRAMS += $(ALL_CLOCKS_TESTS)
+TESTS += $(ALL_CLOCKS_TESTS)
+ALL_CLOCKS_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DALL_CLOCKS_GUEST='"$(abs_builddir)/tests/platform/all_clocks.elf"'
+
+tests_platform_all_clocks_fixed_test_SOURCES = tests/platform/all_clocks_test.cpp
+tests_platform_all_clocks_fixed_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=fixed"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_all_clocks_fixed_test_LDADD = $(REAL_LIBS)
+tests_platform_all_clocks_scaled_test_SOURCES = tests/platform/all_clocks_test.cpp
+tests_platform_all_clocks_scaled_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"time_scale=0.1"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_scaled_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_all_clocks_scaled_test_LDADD = $(REAL_LIBS)
+tests_platform_all_clocks_tsc_test_SOURCES = tests/platform/all_clocks_test.cpp
+tests_platform_all_clocks_tsc_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=tsc"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_tsc_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_all_clocks_tsc_test_LDADD = $(REAL_LIBS)
+
+check_DATA += tests/platform/all_clocks.elf
+CLEANFILES += tests/platform/all_clocks.elf
+GUEST_CLEAN += tests/platform/all_clocks.guest.o
+EXTRA_DIST += tests/platform/all_clocks.c tests/platform/all_clocks_regs.h
+tests/platform/all_clocks.guest.o: tests/platform/all_clocks_regs.h

@@ -180,3 +180,12 @@ CLEANFILES += tests/platform/all_clocks.elf
 GUEST_CLEAN += tests/platform/all_clocks.guest.o
 EXTRA_DIST += tests/platform/all_clocks.c tests/platform/all_clocks_regs.h
 tests/platform/all_clocks.guest.o: tests/platform/all_clocks_regs.h
+
+# The same run alone and beside others that want the CPUs.
+check_PROGRAMS += tests/platform/load_subject tests/platform/load_test
+TESTS += tests/platform/load_test
+tests_platform_load_subject_CPPFLAGS = $(AGENDA_CPPFLAGS)
+tests_platform_load_subject_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_load_subject_LDADD = $(REAL_LIBS)
+tests_platform_load_test_CPPFLAGS = $(AM_CPPFLAGS) -DSUBJECT='"$(abs_builddir)/tests/platform/load_subject"'
+tests_platform_load_test_LDADD = libkvmbox.la $(GTEST_LIBS) -lpthread

@@ -17,6 +17,8 @@ GLUE_TESTS = \
 	tests/platform/input_test \
 	tests/platform/kill_test \
 	tests/platform/pace_test \
+	tests/platform/posted_end_test \
+	tests/platform/posted_test \
 	tests/platform/time_fs_test \
 	tests/platform/time_ns_test \
 	tests/platform/transport_test
@@ -37,6 +39,10 @@ tests_platform_kill_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_kill_test_LDADD = $(GLUE_LIBS)
 tests_platform_pace_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_pace_test_LDADD = $(GLUE_LIBS)
+tests_platform_posted_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_end_test_LDADD = $(GLUE_LIBS)
+tests_platform_posted_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_test_LDADD = $(GLUE_LIBS)
 tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_test_LDADD = $(GLUE_LIBS)
 tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp

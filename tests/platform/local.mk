@@ -141,7 +141,8 @@ tests_platform_hostile_wild_test_LDADD = $(REAL_LIBS)
 
 # Guests with an agenda: foreign models, exact times, the accelerator's reset.
 AGENDA_TESTS = tests/platform/accel_test tests/platform/agreement_fixed_test tests/platform/agreement_tsc_test \
-	tests/platform/foreign_test
+	tests/platform/foreign_test tests/platform/loose_test tests/platform/posted_events_test \
+	tests/platform/posted_no_events_test
 check_PROGRAMS += $(AGENDA_TESTS)
 TESTS += $(AGENDA_TESTS)
 AGENDA_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DAGENDA_GUEST='"$(abs_builddir)/tests/guest/agenda.elf"'
@@ -161,3 +162,14 @@ tests_platform_agreement_tsc_test_LDADD = $(REAL_LIBS)
 tests_platform_foreign_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
 tests_platform_foreign_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_foreign_test_LDADD = $(REAL_LIBS)
+tests_platform_loose_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
+tests_platform_loose_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_loose_test_LDADD = $(REAL_LIBS)
+tests_platform_posted_events_test_SOURCES = tests/platform/posted_guest_test.cpp
+tests_platform_posted_events_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_SLICES='"yes"'
+tests_platform_posted_events_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_events_test_LDADD = $(REAL_LIBS)
+tests_platform_posted_no_events_test_SOURCES = tests/platform/posted_guest_test.cpp
+tests_platform_posted_no_events_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_SLICES='"no"'
+tests_platform_posted_no_events_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_no_events_test_LDADD = $(REAL_LIBS)

@@ -28,8 +28,7 @@
 void kb_box_refresh(struct kvmbox_box *box)
 {
 	box->sim_ps = box->ops->now(box->opaque);
-	box->event_ps = box->ops->next_event && box->cfg.slice_to_events
-		? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
+	box->event_ps = kb_box_sees_events(box) ? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
 }
 
 static bool wait_for(struct kvmbox_box *box, uint64_t t, enum kvmbox_wait how)
@@ -128,25 +127,33 @@ static int cancelled(struct kvmbox_box *box, struct kvmbox_error *err)
 	return -ECANCELED;
 }
 
-static int host_yield(void *opaque, struct kvmbox_error *err)
+bool kb_box_settle(struct kvmbox_box *box)
 {
-	struct kvmbox_box *box = opaque;
 	uint64_t now;
 	unsigned turns;
 	bool due;
 
-	box->slices++;
-	if (box->cancelled || time_is_up(box) || !kb_box_catch_up(box))
-		return cancelled(box, err);
+	if (!kb_box_catch_up(box))
+		return false;
 	now = kb_box_now(box);
 	due = arrived(box);
 	for (turns = 0; (due || box->event_ps <= now) && turns < MAX_TURNS_AT_ONE_TIME; turns++) {
 		if (!wait_for(box, now, KVMBOX_WAIT_UNTIL))
-			return cancelled(box, err);
+			return false;
 		due = false;
 	}
 	if (box->event_ps <= now)
 		box->event_ps = KVMBOX_TIME_NEVER;
+	return true;
+}
+
+static int host_yield(void *opaque, struct kvmbox_error *err)
+{
+	struct kvmbox_box *box = opaque;
+
+	box->slices++;
+	if (box->cancelled || time_is_up(box) || !kb_box_settle(box))
+		return cancelled(box, err);
 	return 0;
 }
 

@@ -48,10 +48,18 @@ static inline uint64_t kb_box_now(const struct kvmbox_box *box)
 	return box->pc->vcpu->clock.now_ps;
 }
 
+/* Do slices end at the simulator's events? */
+static inline bool kb_box_sees_events(const struct kvmbox_box *box)
+{
+	return box->ops->next_event && box->cfg.slice_to_events;
+}
+
 /* Looks at the simulator's clock and next event again; after every call down that may move them. */
 void kb_box_refresh(struct kvmbox_box *box);
 /* Lets the simulator catch up with the guest. False: it wants the run to end. */
 bool kb_box_catch_up(struct kvmbox_box *box);
+/* The same, and gives what is due at that time its turns. */
+bool kb_box_settle(struct kvmbox_box *box);
 /* Gives what is due at the simulator's time one turn. */
 void kb_box_turn(struct kvmbox_box *box);
 /* A posted write arrives at t: the slice ends there. */

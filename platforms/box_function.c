@@ -46,10 +46,30 @@ static bool transport(struct kvmbox_function *f, struct kvmbox_access *access)
 }
 
 /*
- * A posted write leaves, and the guest goes on. It ends its slice at the write's arrival: what the device answers is not late
- * for the guest. A loosely timed one is handed over where the simulator is, so that it does not end the guest's lead. False:
- * it has to go by transport().
+ * A posted write ends the guest's slice at its arrival: what the device answers is not late for the guest. One that arrives
+ * at once does so here; it needs a turn of its own if the simulator does not have to run to get there, or if there is no
+ * telling whether its time has come before or after the write's. A loosely timed one is handed over where the simulator is, so
+ * that it does not end the guest's lead.
  */
+static void meet(struct kvmbox_function *f)
+{
+	struct kvmbox_box *box = f->box;
+
+	if (f->mode == KVMBOX_SYNCHRONISED && !f->request_ps) {
+		if (box->sim_ps >= kb_box_now(box) || !kb_box_sees_events(box))
+			kb_box_due(box, kb_box_now(box));
+		kb_box_settle(box);
+		return;
+	}
+	kb_box_refresh(box);
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps); /* it had to wait for room */
+	if (f->mode == KVMBOX_LOOSELY_TIMED)
+		kb_box_turn(box);
+	else
+		kb_box_due(box, after(kb_box_now(box), f->request_ps));
+}
+
+/* A posted write leaves, and the guest goes on. False: it has to go by transport(). */
 static bool post(struct kvmbox_function *f, struct kvmbox_access *access)
 {
 	struct kvmbox_box *box = f->box;
@@ -58,20 +78,14 @@ static bool post(struct kvmbox_function *f, struct kvmbox_access *access)
 
 	access->delay_ps = lead(box);
 	rc = box->ops->post(box->opaque, access, after(clock->now_ps, f->request_ps));
-	kb_box_refresh(box);
-	kb_clock_reach(clock, box->sim_ps); /* it had to wait for room */
 	if (rc == -EAGAIN)
 		return false;
 	box->transports++;
-	if (rc < 0) {
+	if (rc < 0)
 		box->transport_errors++;
-	} else {
+	else
 		f->unpushed = true;
-		if (f->mode == KVMBOX_LOOSELY_TIMED)
-			kb_box_turn(box);
-		else
-			kb_box_due(box, after(clock->now_ps, f->request_ps));
-	}
+	meet(f);
 	kb_clock_charge(clock, f->posted_ps);
 	return true;
 }

@@ -78,6 +78,7 @@ public:
 	std::function<bool(uint64_t, kvmbox_wait, int &)> on_wait; // true: result given, nothing simulated
 	uint64_t wait_limit = never; // calls before check_wait ends the run: a net for guests that never end
 	uint64_t wait_count = 0;
+	bool lazy = false; // it comes back when it has got to a time, and does what is due then in the next turn
 	// With ops(true): what to answer before anything is posted, and what was asked for.
 	std::function<int(const kvmbox_access &)> on_post;
 	std::vector<uint64_t> post_at;
@@ -143,7 +144,8 @@ private:
 			return -1;
 		if (on_wait && on_wait(t, how, rc))
 			return rc;
-		while (!events.empty() && events.begin()->first <= t) {
+		const bool turn = t <= now_ps;
+		while (!events.empty() && events.begin()->first <= t && (!lazy || turn || events.begin()->first < t)) {
 			auto e = events.begin();
 			auto f = e->second;
 			if (e->first > now_ps)

@@ -220,14 +220,15 @@ TEST_F(posted, a_reset_comes_after_the_writes_before_it)
 
 // ---- what the device answers ----------------------------------------------------------------------------------------
 
-class answer : public posted, public testing::WithParamInterface<const char *> {
+class answer : public posted, public testing::WithParamInterface<std::tuple<const char *, bool>> {
 };
 
 /* The interrupt is there when the guest looks next, also where slices do not end at the simulator's events. */
 TEST_P(answer, is_seen_at_its_time)
 {
-	set("slice_to_events", GetParam());
+	set("slice_to_events", std::get<0>(GetParam()));
 	set("quantum", "1s");
+	sim.lazy = std::get<1>(GetParam());
 	auto config = simple_function();
 	config.msi_vectors = 1;
 	start(config);
@@ -252,7 +253,22 @@ TEST_P(answer, is_seen_at_its_time)
 	EXPECT_LT(value(t1), rang + 20 * exit_ps);
 }
 
-INSTANTIATE_TEST_SUITE_P(slices, answer, testing::Values("yes", "no"));
+INSTANTIATE_TEST_SUITE_P(slices, answer, testing::Combine(testing::Values("yes", "no"), testing::Bool()));
+
+/* Two writes of one instruction: the second arrives where the simulator is already. */
+TEST_P(answer, is_the_last_half_of_an_access)
+{
+	set("slice_to_events", std::get<0>(GetParam()));
+	sim.lazy = std::get<1>(GetParam());
+	auto config = simple_function();
+	config.max_access = 2;
+	start(config, 0);
+	write(bar(), 1);
+	step(SCRIPT_END);
+	play();
+	ASSERT_EQ(sim.accesses.size(), 2u);
+	EXPECT_EQ(sim.accesses[0].sim_ps, sim.accesses[1].sim_ps);
+}
 
 TEST_F(posted, several_on_their_way_all_end_slices)
 {

@@ -28,8 +28,7 @@
 void kb_box_refresh(struct kvmbox_box *box)
 {
 	box->sim_ps = box->ops->now(box->opaque);
-	box->event_ps = box->ops->next_event && box->cfg.slice_to_events
-		? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
+	box->event_ps = kb_box_sees_events(box) ? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
 }
 
 static bool wait_for(struct kvmbox_box *box, uint64_t t, enum kvmbox_wait how)
@@ -65,6 +64,30 @@ bool kb_box_catch_up(struct kvmbox_box *box)
 	return true;
 }
 
+void kb_box_turn(struct kvmbox_box *box)
+{
+	if (!box->cancelled)
+		wait_for(box, box->sim_ps, KVMBOX_WAIT_UNTIL);
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+}
+
+/* With bus latency several are under way; those between first and last are at most that latency apart from one of them. */
+void kb_box_due(struct kvmbox_box *box, uint64_t t)
+{
+	if (t < box->due_ps)
+		box->due_ps = t;
+	box->last_due_ps = t;
+}
+
+/* Has the simulator reached a posted write's arrival? Then the next one is waited for. */
+static bool arrived(struct kvmbox_box *box)
+{
+	if (box->due_ps > box->sim_ps)
+		return false;
+	box->due_ps = box->last_due_ps > box->sim_ps ? box->last_due_ps : KVMBOX_TIME_NEVER;
+	return true;
+}
+
 /* True: the run has to end because no time is left. */
 static bool time_is_up(struct kvmbox_box *box)
 {
@@ -87,6 +110,8 @@ static uint64_t host_deadline(void *opaque)
 	t = box->sim_ps + box->cfg.quantum_ps;
 	if (timer < t)
 		t = timer;
+	if (box->due_ps < t)
+		t = box->due_ps;
 	return box->event_ps < t ? box->event_ps : t;
 }
 
@@ -102,21 +127,33 @@ static int cancelled(struct kvmbox_box *box, struct kvmbox_error *err)
 	return -ECANCELED;
 }
 
+bool kb_box_settle(struct kvmbox_box *box)
+{
+	uint64_t now;
+	unsigned turns;
+	bool due;
+
+	if (!kb_box_catch_up(box))
+		return false;
+	now = kb_box_now(box);
+	due = arrived(box);
+	for (turns = 0; (due || box->event_ps <= now) && turns < MAX_TURNS_AT_ONE_TIME; turns++) {
+		if (!wait_for(box, now, KVMBOX_WAIT_UNTIL))
+			return false;
+		due = false;
+	}
+	if (box->event_ps <= now)
+		box->event_ps = KVMBOX_TIME_NEVER;
+	return true;
+}
+
 static int host_yield(void *opaque, struct kvmbox_error *err)
 {
 	struct kvmbox_box *box = opaque;
-	uint64_t now;
-	unsigned turns;
 
 	box->slices++;
-	if (box->cancelled || time_is_up(box) || !kb_box_catch_up(box))
+	if (box->cancelled || time_is_up(box) || !kb_box_settle(box))
 		return cancelled(box, err);
-	now = kb_box_now(box);
-	for (turns = 0; box->event_ps <= now && turns < MAX_TURNS_AT_ONE_TIME; turns++)
-		if (!wait_for(box, now, KVMBOX_WAIT_UNTIL))
-			return cancelled(box, err);
-	if (box->event_ps <= now)
-		box->event_ps = KVMBOX_TIME_NEVER;
 	return 0;
 }
 
@@ -136,6 +173,7 @@ static int host_idle(void *opaque, struct kvmbox_error *err)
 		return cancelled(box, err);
 	}
 	/* Woken, or the time has come; either way the guest slept until now. */
+	arrived(box);
 	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 	return 0;
 }
@@ -161,6 +199,8 @@ int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, cons
 	*out = NULL;
 	if (!ops || !ops->check_wait || !ops->now || !ops->transport)
 		return kb_fail(err, EINVAL, "kvmbox_ops must have check_wait, now and transport");
+	if (ops->post && !ops->push)
+		return kb_fail(err, EINVAL, "kvmbox_ops with post must have push");
 	rc = kb_config_check(cfg, err);
 	if (rc)
 		return rc;
@@ -174,7 +214,7 @@ int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, cons
 	}
 	box->ops = ops;
 	box->opaque = opaque;
-	box->event_ps = KVMBOX_TIME_NEVER;
+	box->event_ps = box->due_ps = KVMBOX_TIME_NEVER;
 	host.opaque = log.opaque = box;
 	rc = kb_pc_create(&box->pc, &box->cfg, api, &log, &host, err);
 	if (rc) {
@@ -236,6 +276,11 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 			box->end = KVMBOX_END_RESET;
 			return false;
 		}
+		/* What left the CPU before the reset arrives before it, too. */
+		if (box->ops->push && box->ops->push(box->opaque, NULL) < 0)
+			box->cancelled = true;
+		kb_box_refresh(box);
+		kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 		*rc = kb_pc_reset(box->pc, err);
 		return *rc == 0;
 	case KB_END_SHUTDOWN:

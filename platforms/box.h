@@ -14,6 +14,9 @@ struct kvmbox_function {
 	struct kb_pci_function *pci;
 	enum kvmbox_access_mode mode;
 	uint8_t io_bars; /* bit n: BAR n is in I/O space */
+	bool posts;      /* memory writes are posted */
+	bool unpushed;   /* something was posted since the last access that pushes */
+	uint64_t request_ps, completion_ps, posted_ps;
 	void *opaque;
 	struct kvmbox_function *next;
 };
@@ -30,6 +33,7 @@ struct kvmbox_box {
 	struct kvmbox_error failure;
 	uint64_t sim_ps;   /* the simulator's time, as of the last call down */
 	uint64_t event_ps; /* its next event */
+	uint64_t due_ps, last_due_ps; /* first and last arrival of posted writes it had not reached when they were posted */
 	unsigned futile_idles; /* waits of a sleeping guest in a row that moved no time */
 	uint64_t slices, transports, transport_errors, dma_bytes, dma_errors;
 };
@@ -44,9 +48,21 @@ static inline uint64_t kb_box_now(const struct kvmbox_box *box)
 	return box->pc->vcpu->clock.now_ps;
 }
 
+/* Do slices end at the simulator's events? */
+static inline bool kb_box_sees_events(const struct kvmbox_box *box)
+{
+	return box->ops->next_event && box->cfg.slice_to_events;
+}
+
 /* Looks at the simulator's clock and next event again; after every call down that may move them. */
 void kb_box_refresh(struct kvmbox_box *box);
 /* Lets the simulator catch up with the guest. False: it wants the run to end. */
 bool kb_box_catch_up(struct kvmbox_box *box);
+/* The same, and gives what is due at that time its turns. */
+bool kb_box_settle(struct kvmbox_box *box);
+/* Gives what is due at the simulator's time one turn. */
+void kb_box_turn(struct kvmbox_box *box);
+/* A posted write arrives at t: the slice ends there. */
+void kb_box_due(struct kvmbox_box *box, uint64_t t);
 
 #endif

@@ -223,6 +223,9 @@ static const struct key keys[] = {
 	KEY(start_date, STRING, "2000-01-01T00:00:00", check_date, "RTC at time 0: YYYY-MM-DDTHH:MM:SS (UTC) or host"),
 	KEY_PS(completion_timeout, "1s", check_time, "an access whose target takes longer fails; 0: never"),
 	KEY(reset_ends, BOOL, "no", NULL, "guest reset ends the run instead of restarting the guest"),
+	KEY_PS(bus_request, "0", check_time, "what any access to a BAR takes from CPU to device"),
+	KEY_PS(bus_completion, "0", check_time, "what a read's data, or a non-posted write's completion, takes from device to CPU"),
+	KEY_PS(posted_write, "0", check_time, "what a posted write costs the guest, whatever its target takes"),
 };
 
 static const char *type_name(enum type type)

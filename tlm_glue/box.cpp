@@ -13,11 +13,11 @@
 
 #include "tlm_glue/pacer.h"
 #include "tlm_glue/poller.h"
+#include "tlm_glue/posted.h"
+#include "tlm_glue/watchdog.h"
 
 namespace kvmbox {
 
-/* Coroutine stacks are SystemC's 64 KiB by default; target models and KVM run on this one. */
-constexpr int stack_bytes = 1 << 20;
 constexpr uint64_t poll_interval_ns = 1000000;
 constexpr uint64_t default_quantum_ps = 1000000000;
 
@@ -57,6 +57,26 @@ struct box::callbacks {
 			return b.m_exception ? -EIO : f->transport(*a);
 		});
 	}
+	static int post(void *opaque, const ::kvmbox_access *a, uint64_t at_ps)
+	{
+		return guarded(opaque, [=](box &b) {
+			auto *f = static_cast<pci_function *>(kvmbox_function_opaque(a->function));
+			return b.m_exception ? -EIO : f->post(*a, at_ps);
+		});
+	}
+	static int push(void *opaque, ::kvmbox_function *function)
+	{
+		return guarded(opaque, [=](box &b) {
+			if (b.m_exception)
+				return -EIO;
+			if (function)
+				static_cast<pci_function *>(kvmbox_function_opaque(function))->push();
+			else
+				b.drain();
+			b.hold();
+			return b.m_stop ? -ECANCELED : 0;
+		});
+	}
 	static void command_changed(void *opaque, ::kvmbox_function *function, uint16_t command)
 	{
 		guarded(opaque, [=](box &b) {
@@ -75,7 +95,7 @@ struct box::callbacks {
 
 const ::kvmbox_ops box::callbacks::ops = {
 	callbacks::check_wait,      callbacks::now, callbacks::next_event, callbacks::transport,
-	callbacks::command_changed, callbacks::log,
+	callbacks::command_changed, callbacks::log, callbacks::post, callbacks::push,
 };
 
 /* ---- the way in from other threads ------------------------------------------ */
@@ -193,8 +213,8 @@ void box::keep_pace()
 
 box::box(sc_core::sc_module_name nm, const config &cfg)
 	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)),
-	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_watchdog("watchdog"),
-	  m_resumed("resumed"), m_period_end("period_end")
+	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_resumed("resumed"),
+	  m_period_end("period_end"), m_watchdog(new watchdog), m_flight(new flight)
 {
 	kvmbox_error err{};
 	if (!cfg->quantum_ps)
@@ -243,7 +263,6 @@ void box::end_of_elaboration()
 {
 	if (!m_c)
 		return;
-	m_timeout = from_ps(m_config->completion_timeout_ps);
 	const double pace = kvmbox_config_pace(&m_config.c_config());
 	if (pace > 0) {
 		m_pacer = std::make_unique<pacer>(pace);
@@ -256,12 +275,8 @@ void box::end_of_elaboration()
 	sc_core::sc_spawn_options t;
 	t.set_stack_size(stack_bytes);
 	m_thread = sc_core::sc_spawn([this] { run(); }, "vcpu", &t);
-
-	sc_core::sc_spawn_options w;
-	w.spawn_method();
-	w.dont_initialize();
-	w.set_sensitivity(&m_watchdog);
-	sc_core::sc_spawn([this] { watchdog(); }, "completion_timeout", &w);
+	m_watchdog->start(from_ps(m_config->completion_timeout_ps));
+	m_watchdog->watch(*m_flight, m_thread);
 }
 
 void box::run()
@@ -275,7 +290,7 @@ void box::run()
 	m_running = true;
 	const int r = kvmbox_run(m_c, &err);
 	m_running = m_pacing = false;
-	cancel_watchdog();
+	m_watchdog->rest();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
 	rethrow();
 	report_end(r, err.msg);
@@ -283,8 +298,10 @@ void box::run()
 
 void box::report_end(int result, const std::string &message)
 {
-	if (m_config.stop_simulation && end() != KVMBOX_END_STOPPED && end() != KVMBOX_END_NONE)
+	if (m_config.stop_simulation && end() != KVMBOX_END_STOPPED && end() != KVMBOX_END_NONE) {
+		drain();
 		sc_core::sc_stop();
+	}
 	if (result < 0)
 		SC_REPORT_ERROR(msg_guest, message.c_str());
 }
@@ -296,6 +313,18 @@ void box::keep_exception()
 	/* In an up-call of another process it is that process's business, and rethrow() comes at once. */
 	if (m_running && sc_core::sc_get_current_process_handle() == m_thread)
 		kvmbox_stop(m_c);
+}
+
+/* At once: the guest's process is thrown out of whatever it waits for. */
+bool box::abandon(std::exception_ptr e)
+{
+	if (!m_running)
+		return false;
+	if (!m_exception)
+		m_exception = std::move(e);
+	kvmbox_stop(m_c);
+	m_thread.throw_it(run_over());
+	return true;
 }
 
 void box::rethrow()
@@ -418,8 +447,8 @@ void box::wait_idle(const sc_core::sc_time &t)
 		}
 	};
 
-	/* No access is under way: the watchdog must not keep the simulation going. */
-	cancel_watchdog();
+	/* With no posted write under way, the watchdog must not keep the simulation going. */
+	m_watchdog->rest();
 	if (t <= sc_core::sc_time_stamp()) {
 		wait_until(t);
 		return;
@@ -472,52 +501,20 @@ uint64_t box::next_event() const
 	return dt >= never() - now ? KVMBOX_TIME_NEVER : to_ps(now + dt);
 }
 
-/* ---- accesses ------------------------------------------------------------------- */
+/* ---- posted writes --------------------------------------------------------------- */
 
-/*
- * The watchdog costs the fast path two assignments: it is armed by the first
- * access, and when it fires during a later one it re-arms for the remainder.
- */
-bool box::b_transport(tlm::tlm_fw_transport_if<> &target, tlm::tlm_generic_payload &gp, sc_core::sc_time &delay)
+/* While the guest runs, it will rest the watchdog when it goes to sleep. */
+void box::posted_done()
 {
-	struct flight {
-		bool &f;
-		explicit flight(bool &f_) : f(f_) { f = true; }
-		~flight() { f = false; }
-	} in_flight(m_in_flight);
-
-	m_flight_since = sc_core::sc_time_stamp();
-	if (!m_watchdog_armed && m_timeout != sc_core::SC_ZERO_TIME) {
-		m_watchdog_armed = true;
-		m_watchdog.notify(m_timeout);
-	}
-	try {
-		target.b_transport(gp, delay);
-	} catch (const completion_timeout &) {
-		return false;
-	}
-	return true;
+	if (m_idle || !m_running)
+		m_watchdog->rest();
 }
 
-void box::watchdog()
+void box::drain()
 {
-	m_watchdog_armed = false;
-	if (!m_in_flight)
-		return;
-	const sc_core::sc_time since = sc_core::sc_time_stamp() - m_flight_since;
-	if (since >= m_timeout) {
-		m_thread.throw_it(completion_timeout());
-	} else {
-		m_watchdog_armed = true;
-		m_watchdog.notify(m_timeout - since);
-	}
-}
-
-void box::cancel_watchdog()
-{
-	if (m_watchdog_armed)
-		m_watchdog.cancel();
-	m_watchdog_armed = false;
+	for (auto &f : m_functions)
+		if (f->m_posted)
+			f->m_posted->drain();
 }
 
 } // namespace kvmbox

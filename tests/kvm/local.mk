@@ -4,6 +4,7 @@ KVM_TESTS = \
 	tests/kvm/clock_source_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
+	tests/kvm/posted_test \
 	tests/kvm/probe_test \
 	tests/kvm/vcpu_test \
 	tests/kvm/vm_test
@@ -17,3 +18,4 @@ tests_kvm_box_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_clock_source_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_guest_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_posted_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

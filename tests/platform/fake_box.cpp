@@ -52,6 +52,29 @@ int kvmbox_box::access(unsigned function, unsigned bar, uint64_t offset, unsigne
 	return r;
 }
 
+int kvmbox_box::post(unsigned function, unsigned bar, uint64_t offset, unsigned len, uint64_t data, uint64_t at_ps,
+		     uint64_t lead_ps)
+{
+	kvmbox_access a{};
+	uint64_t buf = data;
+
+	a.function = functions.at(function).get();
+	a.bar = bar;
+	a.offset = offset;
+	a.data = reinterpret_cast<uint8_t *>(&buf);
+	a.len = len;
+	a.write = true;
+	a.delay_ps = lead_ps;
+	int r = ops->post(opaque, &a, at_ps);
+	buf = ~0ull; /* it was copied */
+	return r;
+}
+
+int kvmbox_box::push(int function)
+{
+	return ops->push(opaque, function < 0 ? nullptr : functions.at(static_cast<unsigned>(function)).get());
+}
+
 void kvmbox_box::set_command(unsigned function, uint16_t command)
 {
 	functions.at(function)->command = command;
@@ -193,6 +216,7 @@ int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps)
 }
 uint64_t kvmbox_time(const struct kvmbox_box *box) { return box->time_ps; }
 
+void kvmbox_post_failed(struct kvmbox_function *f) { f->post_failures++; }
 void kvmbox_intx(struct kvmbox_function *f, bool active) { f->intx = active; }
 int kvmbox_msi(struct kvmbox_function *f, unsigned vector)
 {

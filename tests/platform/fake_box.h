@@ -24,6 +24,7 @@ struct kvmbox_function {
 	uint16_t command = 6;
 	bool intx = false;
 	bool msi_enabled = false;
+	unsigned post_failures = 0;
 	std::vector<unsigned> msis;
 };
 
@@ -51,6 +52,9 @@ struct kvmbox_box {
 	/* One access; result (also in the return value), delay in and out. */
 	int access(unsigned function, unsigned bar, uint64_t offset, unsigned len, bool write, uint64_t &data,
 		   uint64_t &delay_ps, kvmbox_space space = KVMBOX_SPACE_MEMORY);
+	/* A posted write, at_ps from now() on. */
+	int post(unsigned function, unsigned bar, uint64_t offset, unsigned len, uint64_t data, uint64_t at_ps, uint64_t lead_ps);
+	int push(int function = -1); /* -1: all */
 	void set_command(unsigned function, uint16_t command);
 	void log(kvmbox_log_level level, const char *msg) { ops->log(opaque, level, msg); }
 };

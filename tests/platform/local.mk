@@ -17,6 +17,8 @@ GLUE_TESTS = \
 	tests/platform/input_test \
 	tests/platform/kill_test \
 	tests/platform/pace_test \
+	tests/platform/posted_end_test \
+	tests/platform/posted_test \
 	tests/platform/time_fs_test \
 	tests/platform/time_ns_test \
 	tests/platform/transport_test
@@ -37,6 +39,10 @@ tests_platform_kill_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_kill_test_LDADD = $(GLUE_LIBS)
 tests_platform_pace_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_pace_test_LDADD = $(GLUE_LIBS)
+tests_platform_posted_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_end_test_LDADD = $(GLUE_LIBS)
+tests_platform_posted_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_test_LDADD = $(GLUE_LIBS)
 tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_test_LDADD = $(GLUE_LIBS)
 tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp
@@ -135,7 +141,8 @@ tests_platform_hostile_wild_test_LDADD = $(REAL_LIBS)
 
 # Guests with an agenda: foreign models, exact times, the accelerator's reset.
 AGENDA_TESTS = tests/platform/accel_test tests/platform/agreement_fixed_test tests/platform/agreement_tsc_test \
-	tests/platform/foreign_test
+	tests/platform/foreign_test tests/platform/loose_test tests/platform/posted_events_test \
+	tests/platform/posted_no_events_test
 check_PROGRAMS += $(AGENDA_TESTS)
 TESTS += $(AGENDA_TESTS)
 AGENDA_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DAGENDA_GUEST='"$(abs_builddir)/tests/guest/agenda.elf"'
@@ -189,3 +196,14 @@ tests_platform_load_subject_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_load_subject_LDADD = $(REAL_LIBS)
 tests_platform_load_test_CPPFLAGS = $(AM_CPPFLAGS) -DSUBJECT='"$(abs_builddir)/tests/platform/load_subject"'
 tests_platform_load_test_LDADD = libkvmbox.la $(GTEST_LIBS) -lpthread
+tests_platform_loose_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
+tests_platform_loose_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_loose_test_LDADD = $(REAL_LIBS)
+tests_platform_posted_events_test_SOURCES = tests/platform/posted_guest_test.cpp
+tests_platform_posted_events_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_SLICES='"yes"'
+tests_platform_posted_events_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_events_test_LDADD = $(REAL_LIBS)
+tests_platform_posted_no_events_test_SOURCES = tests/platform/posted_guest_test.cpp
+tests_platform_posted_no_events_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_SLICES='"no"'
+tests_platform_posted_no_events_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_no_events_test_LDADD = $(REAL_LIBS)

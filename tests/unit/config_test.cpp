@@ -146,6 +146,23 @@ TEST_F(config, zero_times)
 	EXPECT_EQ(c.fixed_exit_ps, us);
 }
 
+TEST_F(config, bus_latencies)
+{
+	EXPECT_EQ(c.bus_request_ps, 0u);
+	EXPECT_EQ(c.bus_completion_ps, 0u);
+	EXPECT_EQ(c.posted_write_ps, 0u);
+	EXPECT_EQ(parse("bus_request=150ns bus_completion=2us posted_write=7ps"), 0) << err.msg;
+	EXPECT_EQ(c.bus_request_ps, 150000u);
+	EXPECT_EQ(c.bus_completion_ps, 2 * us);
+	EXPECT_EQ(c.posted_write_ps, 7u);
+	EXPECT_EQ(set("posted_write", "0"), 0) << err.msg;
+	for (const char *key : {"bus_request", "bus_completion", "posted_write"}) {
+		EXPECT_EQ(set(key, "86401s"), -EINVAL) << key;
+		EXPECT_TRUE(says(key)) << err.msg;
+		EXPECT_EQ(set(key, "-1ns"), -EINVAL) << key;
+	}
+}
+
 TEST(units, time_ends_below_never)
 {
 	uint64_t t = 7;
@@ -399,6 +416,9 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 	refused("quantum", [](auto &d) { d.quantum_ps = KVMBOX_TIME_NEVER; });
 	refused("fixed_exit", [](auto &d) { d.fixed_exit_ps = 0; });
 	refused("completion_timeout", [](auto &d) { d.completion_timeout_ps = KVMBOX_TIME_NEVER; });
+	refused("bus_request", [](auto &d) { d.bus_request_ps = KVMBOX_NO_LATENCY; });
+	refused("bus_completion", [](auto &d) { d.bus_completion_ps = KVMBOX_NO_LATENCY; });
+	refused("posted_write", [](auto &d) { d.posted_write_ps = KVMBOX_NO_LATENCY; });
 	refused("time_scale", [](auto &d) { d.time_scale = NAN; });
 	refused("time_scale", [](auto &d) { d.time_scale = INFINITY; });
 	refused("time_scale", [](auto &d) { d.time_scale = -0.0; });

@@ -91,6 +91,10 @@ struct kvmbox_config {
 	char *start_date;         /* RTC at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
 	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
+	/* What accesses to BARs cost beside the target's time; functions may have their own. At most a day each. */
+	uint64_t bus_request_ps;    /* from CPU to device: the target sees an access that much after the guest made it */
+	uint64_t bus_completion_ps; /* from device to CPU: a read's data, a non-posted write's completion */
+	uint64_t posted_write_ps;   /* what a posted write costs the guest, whatever its target takes */
 };
 
 void kvmbox_config_init(struct kvmbox_config *cfg);
@@ -143,12 +147,32 @@ struct kvmbox_ops {
 	uint64_t (*now)(void *opaque);
 	/* Time of the simulator's next event, KVMBOX_TIME_NEVER if none. May be NULL. */
 	uint64_t (*next_event)(void *opaque);
-	/* An access to a function. Returns 0, or a negative errno: reads give ones, writes are dropped. */
+	/*
+	 * An access to a function whose end the guest waits for: reads, non-posted writes. What was posted to the function
+	 * before completes first (PCI 3.0 section 3.2.5). Returns 0, or a negative errno: reads give ones, writes are dropped.
+	 */
 	int (*transport)(void *opaque, struct kvmbox_access *access);
 	/* A function's command register (PCI 3.0 section 6.2.2) changed. May be NULL. */
 	void (*command_changed)(void *opaque, struct kvmbox_function *function, uint16_t command);
 	/* A message. May be NULL. */
 	void (*log)(void *opaque, enum kvmbox_log_level level, const char *msg);
+	/*
+	 * A posted write (PCI 3.0 section 3.2.5): memory writes, unless the function is configured otherwise. The guest
+	 * leaves it to the simulator and goes on. It arrives at at_ps; access->delay_ps is the guest's lead now, less than
+	 * at_ps by the bus latency. Synchronised: the target sees it when the simulator has reached at_ps, and next_event()
+	 * is not later than that. Loosely timed: it may see it at once, with at_ps less now() as its delay. A function's
+	 * writes stay in order, and each begins when the one before has completed. access and its data are valid during
+	 * the call only. Returns at once, unless there is no room: then it may let the simulator run until there is, and
+	 * the guest stalls until now(). Returns 0; -EAGAIN: do this one by transport; another negative errno: it is
+	 * dropped. One that fails later is told by kvmbox_post_failed(). NULL: every write goes by transport.
+	 */
+	int (*post)(void *opaque, const struct kvmbox_access *access, uint64_t at_ps);
+	/*
+	 * Lets the simulator run until everything posted to function (NULL: to all of them) has completed: the guest
+	 * accesses the function's configuration space, or is reset. Returns 0, or a negative value to end the run. NULL
+	 * only without post.
+	 */
+	int (*push)(void *opaque, struct kvmbox_function *function);
 };
 
 /* ---- life cycle ---------------------------------------------------------- */
@@ -190,7 +214,11 @@ struct kvmbox_function_config {
 	size_t rom_size;
 	enum kvmbox_access_mode mode;
 	unsigned max_access;       /* widest access handed over: 1, 2, 4 or 8; 0 means 8 */
+	bool non_posted_writes;    /* memory writes stall the guest until they complete, as reads do */
+	uint64_t bus_request_ps, bus_completion_ps, posted_write_ps; /* 0: the box's; KVMBOX_NO_LATENCY: none */
 };
+
+#define KVMBOX_NO_LATENCY UINT64_MAX
 
 /* Adds a function; before the first kvmbox_run(). -EINVAL, -EEXIST (slot taken), -ENOSPC, -ENOMEM. */
 int kvmbox_add_function(struct kvmbox_box *box, const struct kvmbox_function_config *cfg, void *opaque,
@@ -233,6 +261,9 @@ int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps);
 const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box);
 
 /* ---- calls up: what devices do to the box -------------------------------- */
+
+/* A write that post() took has failed: it is counted in transport_errors. */
+void kvmbox_post_failed(struct kvmbox_function *function);
 
 /* Drives the function's INTx pin (active = asserted). */
 void kvmbox_intx(struct kvmbox_function *function, bool active);

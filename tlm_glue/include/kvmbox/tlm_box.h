@@ -20,6 +20,8 @@
 namespace kvmbox {
 
 class pacer;
+class flight;
+class watchdog;
 
 /* How simulated time keeps up with the wall clock (pace=realtime); host ns. All 0 when not paced. */
 struct pace_stats {
@@ -32,7 +34,11 @@ struct pace_stats {
  * A whole x86 PC. The guest runs in one SC_THREAD, started with the simulation.
  *
  * An exception a target throws (or a report action, or kill()) ends the run and
- * comes out of the box's thread, hence of sc_start().
+ * comes out of the box's thread, hence of sc_start(). So does one that a posted
+ * write's target throws, while the guest runs.
+ *
+ * When the guest ends, its posted writes are carried out before the box stops the
+ * simulation; a target that never answers holds that up by completion_timeout.
  *
  * A guest that waits for input (serial=stdio, pty, unix:) with nothing else
  * going on keeps sc_start() from returning until input comes.
@@ -98,10 +104,13 @@ public:
 
 private:
 	friend class pci_function;
+	friend class posted_queue;
 	friend class dma_agent;
 	struct callbacks;   /* the C ABI's, with C linkage types */
 	struct host_events; /* wakes the simulation from outside */
-	struct completion_timeout {}; /* thrown into a target that does not answer */
+	struct run_over {}; /* thrown into the guest's process */
+	/* Coroutine stacks are SystemC's 64 KiB by default; target models and KVM run on this one. */
+	static constexpr int stack_bytes = 1 << 20;
 
 	void end_of_elaboration() override;
 	void run();
@@ -122,10 +131,10 @@ private:
 	void rethrow();
 	void keep_exception(); /* in a catch block: for later, and ends the run */
 
-	/* Calls the target; false when the completion timeout hit. */
-	bool b_transport(tlm::tlm_fw_transport_if<> &target, tlm::tlm_generic_payload &gp, sc_core::sc_time &delay);
-	void watchdog();
-	void cancel_watchdog();
+	/* Of posted_queue: a write is done; an exception that ends the run, false: there is none to end. */
+	void posted_done();
+	bool abandon(std::exception_ptr e);
+	void drain(); /* until all posted writes have been carried out */
 
 	config m_config;
 	::kvmbox_box *m_c = nullptr; /* null when it could not be made and the user went on */
@@ -139,15 +148,15 @@ private:
 
 	sc_core::sc_process_handle m_thread;
 	std::thread::id m_host_thread; /* the one that built the box */
-	sc_core::sc_event m_wake, m_ended, m_watchdog, m_resumed, m_period_end;
+	sc_core::sc_event m_wake, m_ended, m_resumed, m_period_end;
 	std::exception_ptr m_exception; /* thrown in a callback, on its way to C++ */
 	std::atomic<bool> m_stop{ false }, m_paused{ false }, m_pause_asked{ false };
 	bool m_global_quantum = false; /* the configuration leaves the quantum to tlm_global_quantum */
 	bool m_running = false, m_idle = false, m_destroying = false;
 	uint64_t m_polled_ns = 0;
 
-	sc_core::sc_time m_timeout, m_flight_since;
-	bool m_in_flight = false, m_watchdog_armed = false;
+	std::unique_ptr<watchdog> m_watchdog;
+	std::unique_ptr<flight> m_flight; /* the access the guest waits for */
 };
 
 } // namespace kvmbox

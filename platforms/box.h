@@ -21,6 +21,32 @@ struct kvmbox_function {
 	struct kvmbox_function *next;
 };
 
+/* Where the host's time goes. The guest's own is part of the box's here, the vCPU knows it. */
+enum kb_host { KB_HOST_OUTSIDE, KB_HOST_BOX, KB_HOST_SIMULATOR, KB_HOST_IDLE, KB_HOST_KINDS };
+
+/* A stopwatch that always runs for one of them: whatever the transitions, the parts are the whole. */
+struct kb_host_time {
+	enum kb_host now;
+	uint64_t since; /* host TSC */
+	uint64_t ticks[KB_HOST_KINDS];
+};
+
+/*
+ * What ended a slice: the guest's run from one hand-over to the next, or up to a chipset timer. In the order
+ * of struct kvmbox_stats.
+ */
+enum kb_slice_end {
+	KB_SLICE_QUANTUM, KB_SLICE_TIMER, KB_SLICE_EVENT, KB_SLICE_ACCESS, KB_SLICE_HALT, KB_SLICE_END,
+	KB_SLICE_ENDS
+};
+
+struct kb_slice {
+	bool open;
+	uint64_t end_ps;        /* when it ends at the latest, */
+	enum kb_slice_end why; /* and why then */
+	uint64_t ended[KB_SLICE_ENDS];
+};
+
 struct kvmbox_box {
 	struct kvmbox_config cfg;
 	const struct kvmbox_ops *ops;
@@ -35,7 +61,10 @@ struct kvmbox_box {
 	uint64_t event_ps; /* its next event */
 	uint64_t due_ps, last_due_ps; /* first and last arrival of posted writes it had not reached when they were posted */
 	unsigned futile_idles; /* waits of a sleeping guest in a row that moved no time */
-	uint64_t slices, transports, transport_errors, dma_bytes, dma_errors;
+	struct kb_host_time host;
+	struct kb_slice slice;
+	uint64_t run_ps, run_from_ps; /* guest time of former runs; where this one began */
+	uint64_t yields, transports, transport_errors, dma_bytes, dma_errors;
 };
 
 /* kvmbox_create() on another table of system calls, for tests. */
@@ -52,6 +81,32 @@ static inline uint64_t kb_box_now(const struct kvmbox_box *box)
 static inline bool kb_box_sees_events(const struct kvmbox_box *box)
 {
 	return box->ops->next_event && box->cfg.slice_to_events;
+}
+
+/*
+ * From now on the host's time is what's, until told otherwise; returns whose it was. Outside of a run it stays nobody's.
+ */
+static inline enum kb_host kb_box_host(struct kvmbox_box *box, enum kb_host what)
+{
+	struct kb_host_time *h = &box->host;
+	enum kb_host before = h->now;
+	uint64_t t;
+
+	if (before != KB_HOST_OUTSIDE && before != what) {
+		t = kb_tsc();
+		h->ticks[before] += t - h->since;
+		h->since = t;
+		h->now = what;
+	}
+	return before;
+}
+
+/* The guest has lost control: its slice is over. */
+static inline void kb_box_end_slice(struct kvmbox_box *box, enum kb_slice_end why)
+{
+	if (box->slice.open)
+		box->slice.ended[why]++;
+	box->slice.open = false;
 }
 
 /* Looks at the simulator's clock and next event again; after every call down that may move them. */

@@ -27,17 +27,22 @@ static bool transport(struct kvmbox_function *f, struct kvmbox_access *access)
 {
 	struct kvmbox_box *box = f->box;
 	struct kb_clock *clock = &box->pc->vcpu->clock;
+	enum kb_host host = kb_box_host(box, KB_HOST_SIMULATOR);
 	int rc;
 
+	kb_box_end_slice(box, KB_SLICE_ACCESS);
 	kb_clock_charge(clock, f->request_ps);
 	/* A simulator that ends the run meanwhile gets the access all the same, with the lead: the guest may go on later. */
-	if (f->mode == KVMBOX_SYNCHRONISED && !kb_box_catch_up(box) && box->failure.msg[0])
+	if (f->mode == KVMBOX_SYNCHRONISED && !kb_box_catch_up(box) && box->failure.msg[0]) {
+		kb_box_host(box, host);
 		return false;
+	}
 	box->transports++;
 	f->unpushed = false;
 	access->delay_ps = lead(box);
 	rc = box->ops->transport(box->opaque, access);
 	kb_box_refresh(box);
+	kb_box_host(box, host);
 	kb_clock_reach(clock, after(box->sim_ps, access->delay_ps));
 	kb_clock_charge(clock, f->completion_ps);
 	if (rc < 0)
@@ -74,18 +79,23 @@ static bool post(struct kvmbox_function *f, struct kvmbox_access *access)
 {
 	struct kvmbox_box *box = f->box;
 	struct kb_clock *clock = &box->pc->vcpu->clock;
+	enum kb_host host = kb_box_host(box, KB_HOST_SIMULATOR);
 	int rc;
 
 	access->delay_ps = lead(box);
 	rc = box->ops->post(box->opaque, access, after(clock->now_ps, f->request_ps));
-	if (rc == -EAGAIN)
+	if (rc == -EAGAIN) {
+		kb_box_host(box, host);
 		return false;
+	}
+	kb_box_end_slice(box, KB_SLICE_ACCESS);
 	box->transports++;
 	if (rc < 0)
 		box->transport_errors++;
 	else
 		f->unpushed = true;
 	meet(f);
+	kb_box_host(box, host);
 	kb_clock_charge(clock, f->posted_ps);
 	return true;
 }
@@ -95,15 +105,18 @@ static void push(void *opaque)
 {
 	struct kvmbox_function *f = opaque;
 	struct kvmbox_box *box = f->box;
+	enum kb_host host;
 
 	if (!f->unpushed)
 		return;
 	f->unpushed = false;
 	if (f->mode == KVMBOX_SYNCHRONISED && !kb_box_catch_up(box))
 		return;
+	host = kb_box_host(box, KB_HOST_SIMULATOR);
 	if (box->ops->push(box->opaque, f) < 0)
 		box->cancelled = true;
 	kb_box_refresh(box);
+	kb_box_host(box, host);
 	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 }
 
@@ -139,9 +152,11 @@ static void command_changed(void *opaque, uint16_t command)
 {
 	struct kvmbox_function *f = opaque;
 	struct kvmbox_box *box = f->box;
+	enum kb_host host = kb_box_host(box, KB_HOST_SIMULATOR);
 
 	if (box->ops->command_changed)
 		box->ops->command_changed(box->opaque, f, command);
+	kb_box_host(box, host);
 }
 
 static const struct kb_pci_ops function_ops = {

@@ -226,6 +226,8 @@ static const struct key keys[] = {
 	KEY_PS(bus_request, "0", check_time, "what any access to a BAR takes from CPU to device"),
 	KEY_PS(bus_completion, "0", check_time, "what a read's data, or a non-posted write's completion, takes from device to CPU"),
 	KEY_PS(posted_write, "0", check_time, "what a posted write costs the guest, whatever its target takes"),
+	KEY(stats, BOOL, "no", NULL, "statistics of the run, as a table on stdout at the guest's end"),
+	KEY(stats_json, PATH, "", NULL, "file to write them to as JSON at the guest's end"),
 };
 
 static const char *type_name(enum type type)

@@ -347,6 +347,7 @@ static int set_clock(struct kb_pc *pc, struct kvmbox_error *err)
 	const uint64_t hz = pc->vcpu->tsc_hz;
 
 	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
+	kb_vcpu_set_exit_cost(pc->vcpu, host->exit_ps);
 	switch (cfg->clock) {
 	case KVMBOX_CLOCK_FIXED:
 		kb_clock_init_fixed(c, hz, cfg->fixed_exit_ps, cfg->quantum_ps);

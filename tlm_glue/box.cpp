@@ -8,18 +8,38 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <ctime>
+#include <optional>
 #include <type_traits>
 
 #include "tlm_glue/pacer.h"
 #include "tlm_glue/poller.h"
 #include "tlm_glue/posted.h"
+#include "tlm_glue/sleep_meter.h"
 #include "tlm_glue/watchdog.h"
 
 namespace kvmbox {
 
 constexpr uint64_t poll_interval_ns = 1000000;
 constexpr uint64_t default_quantum_ps = 1000000000;
+
+/* While it lives the guest's thread may sleep: see sleep_meter::nap(). */
+struct box::napping {
+	napping(const napping &) = delete;
+	explicit napping(const box &b_) : b(b_)
+	{
+		b.count_sleep();
+		b.m_sleep->nap(true);
+	}
+	~napping()
+	{
+		b.count_sleep();
+		b.m_sleep->nap(false);
+	}
+	const box &b;
+};
 
 /* ---- callbacks from C ------------------------------------------------------ */
 
@@ -38,9 +58,19 @@ struct box::callbacks {
 			return static_cast<result>(-EIO);
 	}
 
+	/* Other processes run meanwhile, a pacer's among them. */
+	struct others_turn {
+		explicit others_turn(box &b_) : b(b_) { b.m_sleep->take(); }
+		~others_turn() { b.count_sleep(); }
+		box &b;
+	};
+
 	static int check_wait(void *opaque, uint64_t t_ps, enum kvmbox_wait how)
 	{
-		return guarded(opaque, [=](box &b) { return b.check_wait(t_ps, how); });
+		return guarded(opaque, [=](box &b) {
+			const others_turn turn(b);
+			return b.check_wait(t_ps, how);
+		});
 	}
 	static uint64_t now(void *)
 	{
@@ -53,6 +83,7 @@ struct box::callbacks {
 	static int transport(void *opaque, ::kvmbox_access *a)
 	{
 		return guarded(opaque, [=](box &b) {
+			const others_turn turn(b);
 			auto *f = static_cast<pci_function *>(kvmbox_function_opaque(a->function));
 			return b.m_exception ? -EIO : f->transport(*a);
 		});
@@ -61,12 +92,14 @@ struct box::callbacks {
 	{
 		return guarded(opaque, [=](box &b) {
 			auto *f = static_cast<pci_function *>(kvmbox_function_opaque(a->function));
+			const others_turn turn(b);
 			return b.m_exception ? -EIO : f->post(*a, at_ps);
 		});
 	}
 	static int push(void *opaque, ::kvmbox_function *function)
 	{
 		return guarded(opaque, [=](box &b) {
+			const others_turn turn(b);
 			if (b.m_exception)
 				return -EIO;
 			if (function)
@@ -174,6 +207,9 @@ void box::unhold()
 
 void box::hold()
 {
+	if (!m_paused || m_stop)
+		return;
+	const napping nap(*this);
 	while (m_paused && !m_stop)
 		wait(m_resumed);
 }
@@ -212,7 +248,7 @@ void box::keep_pace()
 /* ---- life -------------------------------------------------------------------- */
 
 box::box(sc_core::sc_module_name nm, const config &cfg)
-	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)),
+	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)), m_sleep(new sleep_meter),
 	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_resumed("resumed"),
 	  m_period_end("period_end"), m_watchdog(new watchdog), m_flight(new flight)
 {
@@ -239,6 +275,9 @@ box::box(sc_core::sc_module_name nm, const config &cfg)
 box::~box()
 {
 	m_destroying = true;
+	const std::string trouble = finish_stats();
+	if (!trouble.empty())
+		SC_REPORT_WARNING(msg_guest, trouble.c_str());
 	if (m_c)
 		kvmbox_destroy(m_c);
 }
@@ -263,6 +302,7 @@ void box::end_of_elaboration()
 {
 	if (!m_c)
 		return;
+	check_stats_file();
 	const double pace = kvmbox_config_pace(&m_config.c_config());
 	if (pace > 0) {
 		m_pacer = std::make_unique<pacer>(pace);
@@ -287,13 +327,19 @@ void box::run()
 					       from_ps(default_quantum_ps).to_string()).c_str());
 
 	kvmbox_error err{};
-	m_running = true;
+	m_running = m_begun = true;
 	const int r = kvmbox_run(m_c, &err);
 	m_running = m_pacing = false;
 	m_watchdog->rest();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
+	/* Nothing is thrown in front of what ended the run. */
+	const std::string trouble = finish_stats();
+	if (!trouble.empty() && (m_exception || r < 0))
+		SC_REPORT_WARNING(msg_guest, trouble.c_str());
 	rethrow();
 	report_end(r, err.msg);
+	if (!trouble.empty())
+		SC_REPORT_ERROR(msg_guest, trouble.c_str());
 }
 
 void box::report_end(int result, const std::string &message)
@@ -304,6 +350,57 @@ void box::report_end(int result, const std::string &message)
 	}
 	if (result < 0)
 		SC_REPORT_ERROR(msg_guest, message.c_str());
+}
+
+/* ---- statistics ----------------------------------------------------------------- */
+
+void box::count_sleep() const
+{
+	const uint64_t ns = m_sleep->take();
+
+	if (ns)
+		kvmbox_slept(m_c, ns);
+}
+
+/* Now rather than after a run of hours. */
+void box::check_stats_file()
+{
+	const char *path = m_config->stats_json;
+	FILE *f = path ? fopen(path, "ae") : nullptr;
+
+	if (f)
+		fclose(f);
+	else if (path)
+		SC_REPORT_ERROR(msg_config, (std::string(name()) + ": stats_json=" + path + ": cannot write there: " +
+					     strerror(errno)).c_str());
+}
+
+/* At the guest's end, or the simulation's if that comes first; once. Returns what went wrong, or "". */
+std::string box::finish_stats()
+{
+	kvmbox_error err{};
+
+	if (!m_begun || m_stats_done)
+		return "";
+	m_stats_done = true;
+	const ::kvmbox_stats s = stats();
+	if (m_config->stats) {
+		printf("\n---- %s: statistics of the run ----\n\n", name());
+		kvmbox_stats_print(&s, stdout);
+		putchar('\n');
+		fflush(stdout);
+	}
+	if (m_config->stats_json && kvmbox_stats_write_json(&s, m_config->stats_json, &err) < 0)
+		return std::string(name()) + ": " + err.msg;
+	return "";
+}
+
+void box::end_of_simulation()
+{
+	const std::string trouble = finish_stats();
+
+	if (!trouble.empty())
+		SC_REPORT_ERROR(msg_guest, trouble.c_str());
 }
 
 void box::keep_exception()
@@ -376,8 +473,11 @@ sc_core::sc_time box::time() const
 {
 	::kvmbox_stats s{};
 
-	if (m_c)
+	if (m_c) {
+		if (m_running)
+			count_sleep();
 		kvmbox_get_stats(m_c, &s);
+	}
 	return s;
 }
 
@@ -439,6 +539,7 @@ void box::wait_idle(const sc_core::sc_time &t)
 	struct scope {
 		box &b;
 		bool attached = false;
+		std::optional<napping> nap = std::nullopt;
 		~scope()
 		{
 			b.m_idle = false;
@@ -459,6 +560,7 @@ void box::wait_idle(const sc_core::sc_time &t)
 		if (watch_inputs() && forever) {
 			m_host->attach(true);
 			s.attached = true;
+			s.nap.emplace(*this);
 		}
 		if (forever)
 			wait(m_wake);

@@ -14,6 +14,7 @@ libkbtlm_la_SOURCES = \
 	tlm_glue/poller.cpp tlm_glue/poller.h \
 	tlm_glue/posted.cpp tlm_glue/posted.h \
 	tlm_glue/ratelimit.h \
+	tlm_glue/sleep_meter.cpp tlm_glue/sleep_meter.h \
 	tlm_glue/time.cpp \
 	tlm_glue/watchdog.cpp tlm_glue/watchdog.h
 libkbtlm_la_CXXFLAGS = $(TLM_CXXFLAGS)

@@ -6,7 +6,7 @@ libkbvcpu_la_SOURCES = \
 	vcpu/clock_tsc.c \
 	vcpu/cpuid.c vcpu/cpuid.h vcpu/cpuid_names.c vcpu/cpuid_names.h \
 	vcpu/error.c vcpu/error.h \
-	vcpu/exit.c vcpu/exit.h \
+	vcpu/exit.c vcpu/exit.h vcpu/histogram.c vcpu/histogram.h \
 	vcpu/kick.c vcpu/kick.h \
 	vcpu/kvm.c vcpu/kvm.h \
 	vcpu/log.c vcpu/log.h \

@@ -93,23 +93,27 @@ static void watch_progress(struct kb_vcpu *v)
 static void end_slice(struct kb_vcpu *v, uint64_t deadline)
 {
 	uint64_t now = v->clock.now_ps;
-	unsigned bucket = 0;
 
 	if (now < deadline) {
 		if (v->precise && kb_clock_ticks(&v->clock, deadline - now) <= 2 * v->kick_ticks)
 			kb_clock_reach(&v->clock, deadline);
 		else
 			return; /* the kick was meant for an earlier deadline */
-	} else if (now > deadline) {
-		uint64_t ns = (now - deadline) / 1000;
-
-		bucket = ns ? 64 - (unsigned)__builtin_clzll(ns) : 1;
-		if (bucket >= KB_OVERSHOOT_BUCKETS)
-			bucket = KB_OVERSHOOT_BUCKETS - 1;
-		if (now - deadline > v->stats.overshoot_max_ps)
-			v->stats.overshoot_max_ps = now - deadline;
 	}
-	v->stats.overshoot[bucket]++;
+	kb_histogram_add(&v->stats.overshoot, now > deadline ? now - deadline : 0);
+}
+
+/* For the statistics: a stay is over. */
+static void count_stay(struct kb_vcpu *v, const struct kb_stay *stay)
+{
+	uint64_t cost = v->exit_ticks[stay->ring3];
+	uint64_t stolen = stay->stolen < stay->ticks ? stay->stolen : stay->ticks;
+	uint64_t rest = stay->ticks - stolen;
+
+	v->stats.entries++;
+	v->stats.guest_ticks += stay->ticks;
+	v->stats.stolen_ticks += stolen;
+	v->stats.kvm_ticks += rest < cost ? rest : cost;
 }
 
 /*
@@ -167,16 +171,14 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 	stayed.kicked = code == EINTR;
 
 	v->state = KB_VCPU_READY;
-	v->stats.entries++;
-	v->stats.guest_ticks += stayed.ticks;
-	v->stats.stolen_ticks += stayed.stolen;
+	count_stay(v, &stayed);
 	kb_clock_account(&v->clock, &stayed);
 	if (v->client.set_cr8 && v->run->cr8 != v->cr8)
 		v->client.set_cr8(v->client.opaque, (uint8_t)v->run->cr8);
 	if (v->client.set_apic_base && v->run->apic_base != v->apic_base)
 		v->client.set_apic_base(v->client.opaque, v->apic_base = v->run->apic_base);
 	if (code == EINTR) {
-		v->stats.exits_kick++;
+		v->stats.exits[KB_EXIT_KICK]++;
 		watch_progress(v);
 		end_slice(v, deadline);
 		return 0;

@@ -140,6 +140,14 @@ void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise)
 	v->floor_ticks = v->min_ticks = (latency_ns > DEFAULT_FLOOR_NS ? latency_ns : DEFAULT_FLOOR_NS) * mhz / 1000u;
 }
 
+void kb_vcpu_set_exit_cost(struct kb_vcpu *v, const uint64_t cost_ps[2])
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		v->exit_ticks[i] = (uint64_t)((unsigned __int128)cost_ps[i] * v->tsc_hz / 1000000000000ull);
+}
+
 static struct kvm_segment segment(uint16_t selector, uint64_t base, uint32_t limit, uint8_t type, bool system)
 {
 	return (struct kvm_segment){

@@ -18,6 +18,7 @@
 
 #include "vcpu/clock.h"
 #include "vcpu/cpuid.h"
+#include "vcpu/histogram.h"
 #include "vcpu/kick.h"
 #include "vcpu/steal.h"
 #include "vcpu/vm.h"
@@ -44,16 +45,21 @@ enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_
 
 enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
 
-/* Overshoot: how far past its deadline a slice that a kick ended ran. Bucket 0: not at all, i: [2^(i-1), 2^i) ns. */
-#define KB_OVERSHOOT_BUCKETS 32
+/* Why the guest was left, for the statistics; platforms/stats.c has a field and a name for each. */
+enum kb_exit_kind {
+	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW,
+	KB_EXIT_OTHER, /* handled without a device, or the end of the run */
+	KB_EXIT_KINDS
+};
 
 struct kb_vcpu_stats {
 	uint64_t guest_ticks; /* host TSC inside KVM_RUN */
 	uint64_t stolen_ticks; /* of these, the thread was not running */
+	uint64_t kvm_ticks;   /* of the rest, what entry and exit cost */
 	uint64_t entries;
-	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
+	uint64_t exits[KB_EXIT_KINDS];
 	uint64_t interrupts, nmis;
-	uint64_t overshoot[KB_OVERSHOOT_BUCKETS], overshoot_max_ps;
+	struct kb_histogram overshoot; /* ps past its deadline that a slice which a kick ended ran */
 	uint64_t stalls; /* rests of slices too short to run in, charged instead */
 };
 
@@ -77,6 +83,7 @@ struct kb_vcpu {
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
 	bool precise;            /* kick early by kick_ticks and charge the rest as stall */
 	bool stalled;            /* the last slice was all stall: the next one runs, however short */
+	uint64_t exit_ticks[2];  /* host's entry + exit with the guest in ring 0-2 and in ring 3, for the statistics */
 	uint64_t kick_ticks;     /* from a kick to the guest's being left, measured */
 	uint64_t min_ticks;      /* shortest stay that gets anything done; grows until it does */
 	uint64_t floor_ticks;    /* where min_ticks starts */
@@ -94,6 +101,8 @@ int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const st
 void kb_vcpu_destroy(struct kb_vcpu *v);
 /* The host's measured kick latency: also the shortest stay that gets anything done. precise: see kb_vcpu.precise. */
 void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise);
+/* The host's measured cost of an entry and exit, by ring as in kb_clock: only statistics are kept by it. */
+void kb_vcpu_set_exit_cost(struct kb_vcpu *v, const uint64_t cost_ps[2]);
 
 /* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
 int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);

@@ -6,6 +6,7 @@ KVM_TESTS = \
 	tests/kvm/guest_test \
 	tests/kvm/posted_test \
 	tests/kvm/probe_test \
+	tests/kvm/stats_test \
 	tests/kvm/vcpu_test \
 	tests/kvm/vm_test
 check_PROGRAMS += $(KVM_TESTS)
@@ -19,3 +20,4 @@ tests_kvm_clock_source_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_guest_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_posted_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_stats_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

@@ -41,7 +41,7 @@ TEST_F(vcpu, mmio_of_every_size_reaches_the_bus)
 		{0x15, 1, true, 0x5a}, {6, 2, false, 0},
 		{0x21, 1, true, 0x11}, {0x22, 2, true, 0x22}, {0x24, 1, true, 0}}));
 	EXPECT_EQ(peek<uint64_t>(0x2000), 0x2211u);
-	EXPECT_EQ(v->stats.exits_mmio, 7u);
+	EXPECT_EQ(v->stats.exits[KB_EXIT_MMIO], 7u);
 }
 
 GUEST_CODE(string_io, R"(
@@ -185,7 +185,7 @@ TEST_F(vcpu, slices_end_at_the_deadline)
 	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_EQ(yields, 20);
 	EXPECT_GE(v->clock.now_ps, 20 * quantum_ps);
-	EXPECT_GE(v->stats.exits_kick, 20u);
+	EXPECT_GE(v->stats.exits[KB_EXIT_KICK], 20u);
 }
 
 
@@ -210,9 +210,9 @@ TEST_F(vcpu, precise_slices_end_exactly_at_the_deadline)
 	};
 	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_GT(exact, 0);
-	EXPECT_EQ(v->stats.overshoot[0], uint64_t(exact));
+	EXPECT_EQ(v->stats.overshoot.count[0], uint64_t(exact));
 	uint64_t all = 0;
-	for (uint64_t n : v->stats.overshoot)
+	for (uint64_t n : v->stats.overshoot.count)
 		all += n;
 	EXPECT_EQ(all, uint64_t(yields));
 }
@@ -223,7 +223,7 @@ TEST_F(vcpu, eager_slices_overshoot_and_say_so)
 	quantum_ps = 500000000;
 	on_yield = [&] { return yields < 20 ? 0 : give_up(); };
 	EXPECT_EQ(run(), KB_END_STOPPED);
-	EXPECT_GT(v->stats.overshoot_max_ps, 0u);
+	EXPECT_GT(v->stats.overshoot.max_ps, 0u);
 	EXPECT_EQ(v->stats.stalls, 0u);
 }
 

@@ -98,7 +98,7 @@ void kvmbox_config_init(struct kvmbox_config *cfg)
 
 void kvmbox_config_clear(struct kvmbox_config *cfg)
 {
-	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date, cfg->pace })
+	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date, cfg->pace, cfg->stats_json })
 		free(s);
 	memset(static_cast<void *>(cfg), 0, sizeof(*cfg));
 }
@@ -106,14 +106,15 @@ void kvmbox_config_clear(struct kvmbox_config *cfg)
 int kvmbox_config_copy(struct kvmbox_config *out, const struct kvmbox_config *cfg)
 {
 	*out = *cfg;
-	for (char **s : { &out->guest, &out->cpu, &out->serial, &out->debugcon, &out->start_date, &out->pace })
+	for (char **s : { &out->guest, &out->cpu, &out->serial, &out->debugcon, &out->start_date, &out->pace, &out->stats_json })
 		*s = dup(*s);
 	return 0;
 }
 
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value, struct kvmbox_error *err)
 {
-	for (auto &s : { std::make_pair("guest", &cfg->guest), std::make_pair("pace", &cfg->pace) })
+	for (auto &s : { std::make_pair("guest", &cfg->guest), std::make_pair("pace", &cfg->pace),
+			 std::make_pair("stats_json", &cfg->stats_json) })
 		if (!strcmp(key, s.first)) {
 			free(*s.second);
 			*s.second = dup(value);
@@ -289,10 +290,12 @@ bool kvmbox_poll(struct kvmbox_box *b)
 	b->input_polls++;
 	return b->on_poll && b->on_poll();
 }
-void kvmbox_get_stats(const struct kvmbox_box *, struct kvmbox_stats *stats)
+void kvmbox_get_stats(const struct kvmbox_box *b, struct kvmbox_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
 	stats->entries = 7;
+	stats->host_idle_ns = b->slept_ns;
 }
+void kvmbox_slept(struct kvmbox_box *b, uint64_t host_ns) { b->slept_ns += host_ns; }
 
 } // extern "C"

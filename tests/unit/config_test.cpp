@@ -59,6 +59,8 @@ TEST_F(config, defaults)
 	EXPECT_STREQ(c.pace, "none");
 	EXPECT_EQ(c.completion_timeout_ps, s);
 	EXPECT_FALSE(c.reset_ends);
+	EXPECT_FALSE(c.stats);
+	EXPECT_EQ(c.stats_json, nullptr);
 	EXPECT_EQ(kb_config_check(&c, &err), 0) << err.msg;
 }
 

@@ -17,6 +17,7 @@ UNIT_TESTS = \
 	tests/unit/reset_test \
 	tests/unit/rtc_test \
 	tests/unit/simtime_test \
+	tests/unit/stats_test \
 	tests/unit/steal_test \
 	tests/unit/timer_test \
 	tests/unit/uart_test

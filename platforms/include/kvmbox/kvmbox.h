@@ -95,6 +95,8 @@ struct kvmbox_config {
 	uint64_t bus_request_ps;    /* from CPU to device: the target sees an access that much after the guest made it */
 	uint64_t bus_completion_ps; /* from device to CPU: a read's data, a non-posted write's completion */
 	uint64_t posted_write_ps;   /* what a posted write costs the guest, whatever its target takes */
+	bool stats;               /* for the simulator side, as the next: print statistics to stdout when the guest has ended */
+	char *stats_json;         /* write them to this file as well; NULL: do not */
 };
 
 void kvmbox_config_init(struct kvmbox_config *cfg);
@@ -294,19 +296,81 @@ bool kvmbox_poll(struct kvmbox_box *box);
 
 /* ---- statistics ---------------------------------------------------------- */
 
+#define KVMBOX_OVERSHOOT_BUCKETS 103
+
+/*
+ * Of all kvmbox_run() of the box together. Times: _ps simulated, _ns of the host; everything else is a count. All of it
+ * costs a few readings of the host's TSC per access.
+ *
+ * Host time is the time within kvmbox_run() from the guest's first entry on, and is the sum of four:
+ * - guest: within KVM_RUN, less what entries and exits cost (as measured on this host at the start);
+ * - exits: entries and exits, and all that the box does itself, chipset devices included;
+ * - simulator: within the callbacks of struct kvmbox_ops, with what the simulator calls up from there;
+ * - idle: what the simulator says that it slept there, see kvmbox_slept().
+ *
+ * A slice is what the guest computes between two moments at which it loses control to the simulator or reaches a
+ * chipset timer. Exits that the box serves by itself do not end it. The slice under way is not counted.
+ */
 struct kvmbox_stats {
-	uint64_t guest_ps;        /* guest clock */
-	uint64_t host_guest_ns;   /* host time inside KVM_RUN */
-	uint64_t entries;         /* KVM_RUN calls */
-	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
-	uint64_t slices;          /* yields to the simulator */
-	uint64_t interrupts, nmis;
+	uint64_t guest_ps;          /* guest clock */
+	uint64_t simulated_ps;      /* how far kvmbox_run() has moved it */
+	uint64_t host_ns;           /* the sum of the next four */
+	uint64_t host_guest_ns, host_exits_ns, host_simulator_ns, host_idle_ns;
+	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
+
+	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */
+	uint64_t exits;             /* the sum of the next six */
+	uint64_t exits_mmio;        /* accesses to memory addresses */
+	uint64_t exits_pio;         /* accesses to ports */
+	uint64_t exits_hlt;
+	uint64_t exits_kick;        /* the end of a slice, or any other signal */
+	uint64_t exits_window;      /* the guest has become ready for an interrupt that waits */
+	uint64_t exits_other;
+
+	uint64_t slices;            /* the sum of the next six */
+	uint64_t slices_quantum;    /* the guest was a quantum ahead */
+	uint64_t slices_timer;      /* a chipset timer was due */
+	uint64_t slices_event;      /* an event of the simulator was due, or it wanted a turn (a pause) */
+	uint64_t slices_access;     /* an access to a function */
+	uint64_t slices_halt;       /* the guest waits for an interrupt */
+	uint64_t slices_end;        /* kvmbox_run() ended: stopped, guest's exit or reset, error */
+	uint64_t stalls;            /* slices, or rests of them, too short to run in: charged instead */
+	uint64_t yields;            /* check_wait calls */
+
+	uint64_t interrupts, nmis;  /* that the CPU took */
+	uint64_t msis;              /* messages, from functions and by DMA */
 	uint64_t transports, transport_errors; /* accesses to functions */
 	uint64_t dma_bytes, dma_errors;
-	uint64_t msis;
-	uint64_t unassigned;      /* accesses nobody decoded */
+	uint64_t unassigned;        /* accesses nobody decoded */
+
+	/* By how much slices that a kick ended ran too far, see kvmbox_overshoot_limit(). Bucket 0: not at all. */
+	uint64_t overshoot_max_ps;
+	uint64_t overshoot[KVMBOX_OVERSHOOT_BUCKETS];
 };
+/* At any time, also within a run. */
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *stats);
+/* Overshoots in the bucket are less than this, in ps; UINT64_MAX: the last bucket. Ten buckets to the decade. */
+uint64_t kvmbox_overshoot_limit(unsigned bucket);
+/* An overshoot, in ps, that no more than the given share (0 to 1) of them keeps to: 0.5 is the median. Rounded up to a limit. */
+uint64_t kvmbox_overshoot_quantile(const struct kvmbox_stats *stats, double share);
+/* Simulated time per host time of the run; 0 when there was none. */
+double kvmbox_real_time_factor(const struct kvmbox_stats *stats);
+/* A table for people to read; its form may change. */
+void kvmbox_stats_print(const struct kvmbox_stats *stats, FILE *out);
+/*
+ * For programs: a JSON object with the fields of struct kvmbox_stats by their names, as integers (above INT64_MAX, which JSON
+ * readers rarely take: rounded, as a real), and:
+ *   "version": the box's, a string; "real_time_factor": a real;
+ *   "overshoots", "overshoot_median_ps", "overshoot_p99_ps": how many, and quantiles;
+ *   "overshoot": an array of the buckets that are not empty, {"below_ps": limit (null: none), "count": n}.
+ * Overwrites the file. Negative errno with a message that names the path.
+ */
+int kvmbox_stats_write_json(const struct kvmbox_stats *stats, const char *path, struct kvmbox_error *err);
+/*
+ * An up-call: the simulator has slept for host_ns in the callback under way, be it to keep to a wall clock or for input.
+ * Only for the statistics. Ignored outside of callbacks; more than the simulator's time counts as all of it.
+ */
+void kvmbox_slept(struct kvmbox_box *box, uint64_t host_ns);
 
 #ifdef __cplusplus
 }

@@ -21,6 +21,7 @@ namespace kvmbox {
 
 class pacer;
 class flight;
+class sleep_meter;
 class watchdog;
 
 /* How simulated time keeps up with the wall clock (pace=realtime); host ns. All 0 when not paced. */
@@ -63,6 +64,14 @@ struct pace_stats {
  * switched on, such a simulation does not end because nothing is left to do:
  * sc_start() without a time returns at sc_stop(), sc_pause() or the guest's end.
  * Host time between two sc_start() counts as lag, unless resume() was called meanwhile.
+ *
+ * Statistics: stats() at any time. stats=yes prints them as a table to stdout, stats_json=PATH writes them
+ * to a file, both when the guest has ended, however that came about; or when the simulation or the box ends first. A
+ * file that cannot be written is SC_REPORT_ERROR: msg_config at the start, msg_guest at the end (a warning if
+ * something worse is being reported or the box is being destroyed). Of the host's time, the simulator's
+ * part is that of SystemC and all its processes while the guest waits for them, other boxes included, and of
+ * what the program does between two sc_start(). Idle is the thread's sleep therein: for pace=,
+ * or when the guest waits for input or is paused (then: time not spent on a CPU).
  */
 class box : public sc_core::sc_module {
 public:
@@ -107,12 +116,14 @@ private:
 	friend class posted_queue;
 	friend class dma_agent;
 	struct callbacks;   /* the C ABI's, with C linkage types */
+	struct napping;
 	struct host_events; /* wakes the simulation from outside */
 	struct run_over {}; /* thrown into the guest's process */
 	/* Coroutine stacks are SystemC's 64 KiB by default; target models and KVM run on this one. */
 	static constexpr int stack_bytes = 1 << 20;
 
 	void end_of_elaboration() override;
+	void end_of_simulation() override;
 	void run();
 	void report_end(int result, const std::string &message);
 	int check_wait(uint64_t t_ps, kvmbox_wait how);
@@ -121,6 +132,9 @@ private:
 	void hold(); /* while paused */
 	void unhold();
 	void keep_pace();
+	void count_sleep() const; /* up to now, in the statistics */
+	void check_stats_file();
+	std::string finish_stats();
 	uint64_t next_event() const;
 	void log(kvmbox_log_level level, const char *msg);
 	void poll_now_and_then();
@@ -141,6 +155,7 @@ private:
 	dma_agent m_dma;
 	std::vector<std::unique_ptr<pci_function>> m_functions;
 	std::unique_ptr<host_events> m_host;
+	std::unique_ptr<sleep_meter> m_sleep;
 
 	std::unique_ptr<pacer> m_pacer; /* null: not paced */
 	bool m_pacing = false;
@@ -153,6 +168,7 @@ private:
 	std::atomic<bool> m_stop{ false }, m_paused{ false }, m_pause_asked{ false };
 	bool m_global_quantum = false; /* the configuration leaves the quantum to tlm_global_quantum */
 	bool m_running = false, m_idle = false, m_destroying = false;
+	bool m_begun = false, m_stats_done = false;
 	uint64_t m_polled_ns = 0;
 
 	std::unique_ptr<watchdog> m_watchdog;

@@ -126,8 +126,10 @@ static int simulate(const struct kvmbox_config *cfg, struct kvmbox_error *err)
 		rc = kvmbox_exit_status(box);
 		printf("guest exit status %d after %" PRIu64 " us of simulated time, %" PRIu64 " device accesses, %u rings\n", rc,
 		       stats.guest_ps / 1000000, stats.transports, s.rings);
-		if (cfg->stats)
+		if (cfg->stats) {
+			putchar('\n');
 			kvmbox_stats_print(&stats, stdout);
+		}
 		if (cfg->stats_json && kvmbox_stats_write_json(&stats, cfg->stats_json, err) < 0)
 			rc = -1;
 	}

@@ -301,7 +301,7 @@ TEST_F(counters, computing_is_the_guests_time)
 	const kvmbox_stats st = stats();
 	check_sums(st);
 	EXPECT_GE(st.host_guest_ns, 90 * host_ms) << "100 ms on the guest's clock are 100 ms of computing, less stalls";
-	EXPECT_GT(st.slices_quantum, 5u);
+	EXPECT_GE(st.slices_quantum, 1u);
 }
 
 TEST_F(counters, sleep_is_what_the_simulator_says)

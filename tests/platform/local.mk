@@ -19,6 +19,7 @@ GLUE_TESTS = \
 	tests/platform/pace_test \
 	tests/platform/posted_end_test \
 	tests/platform/posted_test \
+	tests/platform/stats_test \
 	tests/platform/time_fs_test \
 	tests/platform/time_ns_test \
 	tests/platform/transport_test
@@ -43,6 +44,8 @@ tests_platform_posted_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_posted_end_test_LDADD = $(GLUE_LIBS)
 tests_platform_posted_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_posted_test_LDADD = $(GLUE_LIBS)
+tests_platform_stats_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_stats_test_LDADD = $(GLUE_LIBS)
 tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_test_LDADD = $(GLUE_LIBS)
 tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp
@@ -99,6 +102,13 @@ check_PROGRAMS += tests/platform/latency_study_test
 TESTS += tests/platform/latency_study_test
 tests_platform_latency_study_test_CPPFLAGS = -DSTUDY='"$(abs_builddir)/examples/latency_study/latency_study"'
 tests_platform_latency_study_test_LDADD = $(GTEST_LIBS) -lpthread
+
+# Statistics of the examples.
+check_PROGRAMS += tests/platform/stats_real_test
+TESTS += tests/platform/stats_real_test
+tests_platform_stats_real_test_CPPFLAGS = $(AM_CPPFLAGS) -DDMA_ACCEL='"$(abs_builddir)/examples/dma_accel/dma_accel"' \
+	-DPLAIN_C='"$(abs_builddir)/examples/plain_c/plain_c"'
+tests_platform_stats_real_test_LDADD = libkvmbox.la $(GTEST_LIBS) $(JANSSON_LIBS) -lpthread
 
 # Guest and SystemC measure the same durations; one program per clock source.
 CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_tsc_test

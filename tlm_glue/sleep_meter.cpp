@@ -18,18 +18,13 @@ uint64_t read_clock(clockid_t id)
 
 uint64_t sleep_meter::s_paced;
 
-uint64_t sleep_meter::take()
+uint64_t sleep_meter::napped()
 {
-	const uint64_t paced = s_paced - m_paced;
-
-	m_paced = s_paced;
-	if (!m_napping)
-		return paced;
 	const uint64_t wall = read_clock(CLOCK_MONOTONIC), cpu = read_clock(CLOCK_THREAD_CPUTIME_ID);
 	const uint64_t passed = wall - m_wall, busy = cpu - m_cpu;
 	m_wall = wall;
 	m_cpu = cpu;
-	return passed > busy ? passed - busy : 0; /* pacers' sleep included */
+	return passed > busy ? passed - busy : 0;
 }
 
 void sleep_meter::nap(bool on)

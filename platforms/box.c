@@ -471,6 +471,8 @@ static void get_host_time(const struct kvmbox_box *box, struct kvmbox_stats *s)
 }
 
 _Static_assert(KVMBOX_OVERSHOOT_BUCKETS == KB_HISTOGRAM_BUCKETS, "the buckets are the histogram's");
+_Static_assert(KB_EXIT_KINDS == 6 && KB_SLICE_ENDS == 6,
+	       "each has a field in struct kvmbox_stats, a line below, and two in stats.c, for the table and JSON");
 
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 {

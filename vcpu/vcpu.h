@@ -45,7 +45,7 @@ enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_
 
 enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
 
-/* Why the guest was left, for the statistics; platforms/stats.c has a field and a name for each. */
+/* Why the guest was left, for the statistics; kvmbox_get_stats() has a field for each. */
 enum kb_exit_kind {
 	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW,
 	KB_EXIT_OTHER, /* handled without a device, or the end of the run */

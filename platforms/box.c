@@ -458,16 +458,17 @@ static void get_host_time(const struct kvmbox_box *box, struct kvmbox_stats *s)
 {
 	const struct kb_vcpu_stats *v = &box->pc->vcpu->stats;
 	struct kb_host_time h = box->host;
-	uint64_t guest = v->guest_ticks - v->kvm_ticks;
+	uint64_t guest = v->guest_ticks - v->stolen_ticks - v->kvm_ticks;
 
 	if (h.now != KB_HOST_OUTSIDE)
 		h.ticks[h.now] += kb_tsc() - h.since;
 	s->host_guest_ns = to_ns(box, guest);
-	s->host_exits_ns = to_ns(box, h.ticks[KB_HOST_BOX] - guest);
+	s->host_exits_ns = to_ns(box, h.ticks[KB_HOST_BOX] - guest - v->stolen_ticks);
+	s->host_stolen_ns = to_ns(box, v->stolen_ticks);
 	s->host_kvm_ns = to_ns(box, v->kvm_ticks);
 	s->host_simulator_ns = to_ns(box, h.ticks[KB_HOST_SIMULATOR]);
 	s->host_idle_ns = to_ns(box, h.ticks[KB_HOST_IDLE]);
-	s->host_ns = s->host_guest_ns + s->host_exits_ns + s->host_simulator_ns + s->host_idle_ns;
+	s->host_ns = s->host_guest_ns + s->host_stolen_ns + s->host_exits_ns + s->host_simulator_ns + s->host_idle_ns;
 }
 
 _Static_assert(KVMBOX_OVERSHOOT_BUCKETS == KB_HISTOGRAM_BUCKETS, "the buckets are the histogram's");

@@ -159,6 +159,7 @@ static void print_times(struct table *t, const struct kvmbox_stats *s)
 	row(t, "host time", time_text(text, sizeof(text), (double)s->host_ns * 1e3), "");
 	t->whole = s->host_ns;
 	host_part(t, "guest", s->host_guest_ns);
+	host_part(t, "stolen by the host", s->host_stolen_ns);
 	host_part(t, "exits: KVM", s->host_kvm_ns);
 	host_part(t, "exits: box", s->host_exits_ns - s->host_kvm_ns);
 	host_part(t, "simulator", s->host_simulator_ns);
@@ -277,7 +278,7 @@ static const struct {
 	size_t offset;
 } fields[] = {
 	FIELD(guest_ps), FIELD(simulated_ps),
-	FIELD(host_ns), FIELD(host_guest_ns), FIELD(host_exits_ns), FIELD(host_simulator_ns), FIELD(host_idle_ns),
+	FIELD(host_ns), FIELD(host_guest_ns), FIELD(host_stolen_ns), FIELD(host_exits_ns), FIELD(host_simulator_ns), FIELD(host_idle_ns),
 	FIELD(host_kvm_ns),
 	FIELD(entries), FIELD(exits), FIELD(exits_mmio), FIELD(exits_pio), FIELD(exits_hlt), FIELD(exits_kick),
 	FIELD(exits_window), FIELD(exits_other),

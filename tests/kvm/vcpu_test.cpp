@@ -57,6 +57,23 @@ GUEST_CODE(string_io, R"(
 	mov %ecx, 0x3200
 )" END)
 
+// Statistics tell what an exit costs from what the guest computes; never more than the stay took.
+TEST_F(vcpu, exits_cost_what_was_measured_at_most_what_they_took)
+{
+	const uint64_t second[2] = {1000000000000, 1000000000000}, ns[2] = {1000, 1000};
+	load(mmio_sizes_start, mmio_sizes_end);
+	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(v->stats.kvm_ticks, 0u) << "none was given";
+	for (auto cost : {second, ns}) {
+		v->stats = kb_vcpu_stats{};
+		kb_vcpu_set_exit_cost(v, cost);
+		load(mmio_sizes_start, mmio_sizes_end);
+		ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+		const uint64_t stays = v->stats.guest_ticks - v->stats.stolen_ticks, ticks = v->tsc_hz / 1000000000;
+		EXPECT_EQ(v->stats.kvm_ticks, cost == second ? stays : v->stats.entries * ticks);
+	}
+}
+
 TEST_F(vcpu, string_io_moves_each_element_once)
 {
 	load(string_io_start, string_io_end);

@@ -57,7 +57,7 @@ protected:
 	}
 	void check_sums() const
 	{
-		EXPECT_EQ(get("host_ns"), sum("host_", { "guest_ns", "exits_ns", "simulator_ns", "idle_ns" }));
+		EXPECT_EQ(get("host_ns"), sum("host_", { "guest_ns", "stolen_ns", "exits_ns", "simulator_ns", "idle_ns" }));
 		EXPECT_LE(get("host_kvm_ns"), get("host_exits_ns"));
 		EXPECT_EQ(get("exits"), sum("exits_", { "mmio", "pio", "hlt", "kick", "window", "other" }));
 		EXPECT_EQ(get("slices"), sum("slices_", { "quantum", "timer", "event", "access", "halt", "end" }));

@@ -432,6 +432,22 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 	refused("pace", [](auto &d) { d.pace = nullptr; });
 }
 
+TEST_F(config, statistics)
+{
+	EXPECT_EQ(parse("stats=yes stats_json='a file.json'"), 0) << err.msg;
+	EXPECT_TRUE(c.stats);
+	EXPECT_STREQ(c.stats_json, "a file.json");
+	EXPECT_EQ(set("stats", "table"), -EINVAL);
+	EXPECT_TRUE(says("stats") && says("yes or no")) << err.msg;
+	kvmbox_config copy;
+	ASSERT_EQ(kvmbox_config_copy(&copy, &c), 0);
+	EXPECT_STREQ(copy.stats_json, "a file.json");
+	EXPECT_NE(copy.stats_json, c.stats_json);
+	kvmbox_config_clear(&copy);
+	EXPECT_EQ(parse("stats_json="), 0) << err.msg;
+	EXPECT_EQ(c.stats_json, nullptr);
+}
+
 TEST_F(config, help_is_an_aligned_table_of_all_keys)
 {
 	char *text = nullptr;
@@ -452,7 +468,8 @@ TEST_F(config, help_is_an_aligned_table_of_all_keys)
 		if (lines == 0)
 			continue;
 		std::string key = line.substr(0, line.find(' '));
-		EXPECT_EQ(set(key.c_str(), "\x01"), key == "guest" || key == "cpu" ? 0 : -EINVAL) << key;
+		const bool any = key == "guest" || key == "cpu" || key == "stats_json";
+		EXPECT_EQ(set(key.c_str(), "\x01"), any ? 0 : -EINVAL) << key;
 		EXPECT_FALSE(says("there is no key")) << err.msg;
 	}
 	EXPECT_GT(lines, 15u);

@@ -144,7 +144,8 @@ TEST(table, says_what_happened)
 	st.simulated_ps = 2500 * ms;
 	st.host_ns = 10000000000;
 	st.host_guest_ns = 5000000000;
-	st.host_exits_ns = 4000000000;
+	st.host_stolen_ns = 500000000;
+	st.host_exits_ns = 3500000000;
 	st.host_kvm_ns = 3000000000;
 	st.host_simulator_ns = 1000000000;
 	st.exits = st.entries = 1234567;
@@ -163,10 +164,11 @@ TEST(table, says_what_happened)
 	EXPECT_EQ(line_of(t, "simulated time"), "simulated time 2.500 s real-time factor 0.25");
 	EXPECT_EQ(line_of(t, "host time"), "host time 10.00 s");
 	EXPECT_EQ(line_of(t, "guest"), "guest 5.000 s 50.0 % ############");
+	EXPECT_EQ(line_of(t, "stolen"), "stolen by the host 500.0 ms 5.0 % #");
 	EXPECT_EQ(line_of(t, "exits: KVM"), "exits: KVM 3.000 s 30.0 % #######");
-	EXPECT_EQ(line_of(t, "exits: box"), "exits: box 1.000 s 10.0 % ##");
+	EXPECT_EQ(line_of(t, "exits: box"), "exits: box 500.0 ms 5.0 % #");
 	EXPECT_EQ(line_of(t, "simulator "), "simulator 1.000 s 10.0 % ##");
-	EXPECT_EQ(line_of(t, "exits "), "exits 1,234,567 3.240 us of host time each");
+	EXPECT_EQ(line_of(t, "exits "), "exits 1,234,567 2.835 us of host time each");
 	EXPECT_EQ(line_of(t, "memory access"), "memory access 1,234,000 100.0 % ########################");
 	EXPECT_EQ(line_of(t, "HLT"), "HLT 567 0.0 %");
 	EXPECT_EQ(line_of(t, "slices"), "slices 1,000 2.500 ms of simulated time each");
@@ -229,7 +231,8 @@ TEST(table, rounds_times_to_the_unit_that_suits_them)
 
 // Every field by name: what programs rely on.
 #define FIELDS(f)                                                                                                        \
-	f(guest_ps) f(simulated_ps) f(host_ns) f(host_guest_ns) f(host_exits_ns) f(host_simulator_ns) f(host_idle_ns)   \
+	f(guest_ps) f(simulated_ps) f(host_ns) f(host_guest_ns) f(host_stolen_ns) f(host_exits_ns)                      \
+	f(host_simulator_ns) f(host_idle_ns)                                                                           \
 	f(host_kvm_ns) f(entries) f(exits) f(exits_mmio) f(exits_pio) f(exits_hlt) f(exits_kick) f(exits_window)        \
 	f(exits_other) f(slices) f(slices_quantum) f(slices_timer) f(slices_event) f(slices_access) f(slices_halt)      \
 	f(slices_end) f(stalls) f(yields) f(interrupts) f(nmis) f(msis) f(transports) f(transport_errors) f(dma_bytes)  \

@@ -302,8 +302,9 @@ bool kvmbox_poll(struct kvmbox_box *box);
  * Of all kvmbox_run() of the box together. Times: _ps simulated, _ns of the host; everything else is a count. All of it
  * costs a few readings of the host's TSC per access.
  *
- * Host time is the time within kvmbox_run() from the guest's first entry on, and is the sum of four:
+ * Host time is the time within kvmbox_run(), but for getting the guest ready to start, and is the sum of five:
  * - guest: within KVM_RUN, less what entries and exits cost (as measured on this host at the start);
+ * - stolen: within KVM_RUN as well, but the host had given the CPU to somebody else (as far as its kernel tells);
  * - exits: entries and exits, and all that the box does itself, chipset devices included;
  * - simulator: within the callbacks of struct kvmbox_ops, with what the simulator calls up from there;
  * - idle: what the simulator says that it slept there, see kvmbox_slept().
@@ -314,8 +315,8 @@ bool kvmbox_poll(struct kvmbox_box *box);
 struct kvmbox_stats {
 	uint64_t guest_ps;          /* guest clock */
 	uint64_t simulated_ps;      /* how far kvmbox_run() has moved it */
-	uint64_t host_ns;           /* the sum of the next four */
-	uint64_t host_guest_ns, host_exits_ns, host_simulator_ns, host_idle_ns;
+	uint64_t host_ns;           /* the sum of the next five */
+	uint64_t host_guest_ns, host_stolen_ns, host_exits_ns, host_simulator_ns, host_idle_ns;
 	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
 
 	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */

@@ -352,7 +352,7 @@ struct kvmbox_stats {
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *stats);
 /* Overshoots in the bucket are less than this, in ps; UINT64_MAX: the last bucket. Ten buckets to the decade. */
 uint64_t kvmbox_overshoot_limit(unsigned bucket);
-/* An overshoot, in ps, that no more than the given share (0 to 1) of them keeps to: 0.5 is the median. Rounded up to a limit. */
+/* What at least the given share (0 to 1) of the overshoots does not exceed, in ps, rounded up to a bucket's limit: 0.5 is the median. */
 uint64_t kvmbox_overshoot_quantile(const struct kvmbox_stats *stats, double share);
 /* Simulated time per host time of the run; 0 when there was none. */
 double kvmbox_real_time_factor(const struct kvmbox_stats *stats);

@@ -78,7 +78,7 @@ struct kvmbox_config {
 	double time_scale;        /* simulated seconds per second of guest CPU time */
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
 	enum kvmbox_slices slices;
-	bool slice_to_events;     /* end slices at the simulator's next event, too */
+	bool slice_to_events;     /* end slices at the simulator's next event, too; arrivals of posted writes end them anyway */
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */

@@ -173,6 +173,7 @@ bool kb_box_settle(struct kvmbox_box *box)
 	}
 	if (box->event_ps <= now)
 		box->event_ps = KVMBOX_TIME_NEVER;
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps); /* a turn may have taken time (a pause) */
 	return true;
 }
 

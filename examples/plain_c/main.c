@@ -88,6 +88,7 @@ static void print_log(void *opaque, enum kvmbox_log_level level, const char *msg
 		fprintf(stderr, "kvmbox: %s\n", msg);
 }
 
+/* Without post and push, the guest waits for its writes as it does for its reads. */
 static const struct kvmbox_ops ops = {
 	.check_wait = check_wait, .now = now, .next_event = next_event, .transport = transport, .log = print_log,
 };

@@ -390,6 +390,23 @@ TEST_F(posted, a_wait_for_room_stalls_the_guest)
 	EXPECT_EQ(between(t1, t2), 2 * exit_ps + 90 * us - lead);
 }
 
+TEST_F(posted, a_wait_for_room_under_the_second_half_of_a_write)
+{
+	auto config = simple_function();
+	config.max_access = 2;
+	start(config, 0);
+	sim.on_post = [&](const kvmbox_access &a) {
+		if (a.offset)
+			sim.now_ps += 90 * us;
+		return 0;
+	};
+	size_t t1 = time();
+	write(bar(), 1);
+	size_t t2 = time();
+	play();
+	EXPECT_EQ(between(t1, t2), 2 * exit_ps + 90 * us);
+}
+
 TEST_F(posted, writes_on_their_way_survive_a_stop)
 {
 	set("bus_request", "20us");

@@ -83,7 +83,7 @@ struct kvmbox_config {
 	uint64_t step_ps;         /* clock=perf-insns: what one instruction takes, before time_scale */
 	uint64_t cycle_ps;        /* clock=perf-cycles: what one cycle takes, before time_scale */
 	enum kvmbox_slices slices;
-	bool slice_to_events;     /* end slices at the simulator's next event, too */
+	bool slice_to_events;     /* end slices at the simulator's next event, too; arrivals of posted writes end them anyway */
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */

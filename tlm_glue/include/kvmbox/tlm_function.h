@@ -11,7 +11,8 @@
  *  by its delay alike: the next access begins when the write has completed. Reads
  *  of the function, its I/O BARs and configuration accesses push the writes before
  *  them: they begin when all have completed. With 64 writes under way the guest
- *  stalls until one has completed.
+ *  stalls until one has completed. So calls for one function never overlap; those
+ *  for different functions may, which matters to a target they share.
  * Synchronised (the default), b_transport is called at the very time of the access
  *  (plus bus_request) with a delay of 0. The guest does not pass the arrival
  *  of a posted write before the target has seen it; what the target answers at once

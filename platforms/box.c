@@ -227,6 +227,9 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 	case KB_END_STOPPED:
 		box->end = KVMBOX_END_STOPPED;
 		return false;
+	case KB_END_COUNTED:
+		box->end = KVMBOX_END_COUNTED;
+		return false;
 	case KB_END_REQUESTED:
 		if (!box->pc->reset_wanted) {
 			box->end = KVMBOX_END_EXIT;
@@ -254,7 +257,7 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 
 	if (box->running)
 		return kb_fail(err, EBUSY, "kvmbox_run() was called from within a callback of kvmbox_run()");
-	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED)
+	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED && box->end != KVMBOX_END_COUNTED)
 		return kb_fail(err, EINVAL, "the guest has ended; create a new box to run it again");
 	if (!box->cfg.guest)
 		return kb_fail(err, EINVAL, "there is nothing to run: give the box a guest program (guest=PATH)");
@@ -287,6 +290,11 @@ int kvmbox_exit_status(const struct kvmbox_box *box)
 void kvmbox_stop(struct kvmbox_box *box)
 {
 	kb_vcpu_stop(box->pc->vcpu);
+}
+
+int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err)
+{
+	return kb_vcpu_stop_after(box->pc->vcpu, instructions, err);
 }
 
 uint64_t kvmbox_time(const struct kvmbox_box *box)

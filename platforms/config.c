@@ -39,7 +39,7 @@ struct key {
 
 /* In the order of the enums of kvmbox.h. */
 static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
-static const char *const clock_words[] = { "tsc", "fixed", NULL };
+static const char *const clock_words[] = { "tsc", "fixed", "step", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
 static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
 
@@ -77,6 +77,13 @@ static int check_fixed_exit(const struct key *key, const union value *v, struct 
 	if (v->u64 == 0)
 		return kb_fail(err, EINVAL, "%s must be longer than 0: with clock=fixed nothing else moves time on",
 			       key->name);
+	return check_time(key, v, err);
+}
+
+static int check_step(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 == 0)
+		return kb_fail(err, EINVAL, "%s must be longer than 0: with clock=step nothing else moves time on", key->name);
 	return check_time(key, v, err);
 }
 
@@ -199,9 +206,11 @@ static const struct key keys[] = {
 	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
 	KEY_PS(quantum, "1ms", check_quantum, "longest lead of the guest over the simulator"),
 	KEY_WORD(clock, clock_words, "tsc",
-	    "guest clock: tsc (host CPU time x time_scale) or fixed (every exit costs fixed_exit: reproducible)"),
-	KEY(time_scale, NUMBER, "1.0", check_scale, "clock=tsc: simulated seconds per second of guest CPU time"),
+	    "guest clock: tsc (host CPU time x time_scale), fixed (every exit costs fixed_exit: reproducible) or step (every instruction takes step x time_scale: reproducible, single-stepped)"),
+	KEY(time_scale, NUMBER, "1.0", check_scale,
+	    "clock=tsc: simulated seconds per second of guest CPU time; clock=step: factor on step"),
 	KEY_PS(fixed_exit, "1us", check_fixed_exit, "clock=fixed: cost of one exit"),
+	KEY_PS(step, "1ns", check_step, "clock=step: time of one instruction"),
 	KEY_WORD(slices, slices_words, "precise",
 	    "precise (the guest stalls up to an event at t) or eager (it is kicked at t and leaves somewhat later)"),
 	KEY(slice_to_events, BOOL, "yes", NULL, "end slices at the simulator's next event, too"),

@@ -8,6 +8,7 @@
 
 #include <kvmbox/probe.h>
 #include "platforms/boot.h"
+#include "platforms/config.h"
 #include "vcpu/probe.h"
 
 #define IRQ_PIT 0
@@ -339,16 +340,35 @@ static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbo
 	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, &cpuid, &client, err);
 }
 
-static void set_clock(struct kb_pc *pc)
+/* An instruction's time; a scale so small that nothing is left of it still leaves time moving. */
+static uint64_t step_ps(const struct kvmbox_config *cfg)
+{
+	double ps = (double)cfg->step_ps * cfg->time_scale;
+
+	return ps < 1 ? 1 : ps < (double)KB_CONFIG_TIME_MAX ? (uint64_t)(ps + 0.5) : KB_CONFIG_TIME_MAX;
+}
+
+static int set_clock(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	const struct kvmbox_probe_result *host = kb_probe_cached();
 	const struct kvmbox_config *cfg = pc->cfg;
 
-	if (cfg->clock == KVMBOX_CLOCK_FIXED)
+	switch (cfg->clock) {
+	case KVMBOX_CLOCK_FIXED:
 		kb_clock_init_fixed(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->fixed_exit_ps, cfg->quantum_ps);
-	else
+		if (!host->ring0_native && !host->step[0])
+			kb_logf(&pc->log, KVMBOX_LOG_WARNING,
+				"clock=fixed: KVM on this host neither runs guest kernel mode natively nor single-steps it: when interrupts are taken depends on the host");
+		break;
+	case KVMBOX_CLOCK_STEP:
+		kb_clock_init_step(&pc->vcpu->clock, pc->vcpu->tsc_hz, step_ps(cfg));
+		break;
+	default:
 		kb_clock_init_tsc(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->time_scale, host->exit_ps);
+	}
 	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
+	kb_vcpu_set_step(pc->vcpu, host->step, host->ring0_native);
+	return cfg->clock == KVMBOX_CLOCK_STEP ? kb_step_supported(pc->vcpu, err) : 0;
 }
 
 static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
@@ -359,10 +379,10 @@ static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_er
 		rc = make_ram(pc, err);
 	if (!rc)
 		rc = make_cpu(pc, api, err);
-	if (rc)
-		return rc;
-	set_clock(pc);
-	rc = make_interrupts(pc, err);
+	if (!rc)
+		rc = set_clock(pc, err);
+	if (!rc)
+		rc = make_interrupts(pc, err);
 	if (!rc)
 		rc = make_timekeepers(pc, err);
 	if (!rc)

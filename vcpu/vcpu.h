@@ -20,6 +20,7 @@
 #include "vcpu/cpuid.h"
 #include "vcpu/kick.h"
 #include "vcpu/steal.h"
+#include "vcpu/step.h"
 #include "vcpu/vm.h"
 
 struct kb_vcpu_client {
@@ -42,7 +43,7 @@ struct kb_vcpu_client {
 
 enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_ENDED };
 
-enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
+enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
 
 /* Overshoot: how far past its deadline a slice that a kick ended ran. Bucket 0: not at all, i: [2^(i-1), 2^i) ns. */
 #define KB_OVERSHOOT_BUCKETS 32
@@ -53,6 +54,7 @@ struct kb_vcpu_stats {
 	uint64_t entries;
 	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
 	uint64_t interrupts, nmis;
+	uint64_t steps; /* instructions, while they were counted */
 	uint64_t overshoot[KB_OVERSHOOT_BUCKETS], overshoot_max_ps;
 	uint64_t stalls; /* rests of slices too short to run in, charged instead */
 };
@@ -72,6 +74,7 @@ struct kb_vcpu {
 	bool stop;               /* by kb_vcpu_stop(), any thread (atomic) */
 	struct kb_clock clock;
 	struct kb_steal steal;
+	struct kb_step step;
 	struct kb_kick kick;
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
@@ -95,6 +98,14 @@ void kb_vcpu_destroy(struct kb_vcpu *v);
 /* The host's measured kick latency: also the shortest stay that gets anything done. precise: see kb_vcpu.precise. */
 void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise);
 
+/* How this host steps the guest, from the probe; without it the vCPU cannot be stepped. After the clock was set. */
+void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native);
+/*
+ * kb_vcpu_run() ends with KB_END_COUNTED before the instruction that comes after the next n (step.h: what counts); an
+ * instruction whose access is under way is the first of them. UINT64_MAX: never, forgets an earlier call. -EOPNOTSUPP.
+ */
+int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err);
+
 /* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
 int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);
 int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uint64_t gdt, struct kvmbox_error *err);
@@ -102,7 +113,7 @@ int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t
 			 struct kvmbox_error *err);
 
 /*
- * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED and KB_END_REQUESTED can be
+ * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED, COUNTED and REQUESTED can be
  * continued. SHUTDOWN and ERROR fill err with a report. The vCPU is left consistent: no access is half done.
  */
 enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err);

@@ -44,6 +44,7 @@ enum kvmbox_guest_format {
 enum kvmbox_clock_source {
 	KVMBOX_CLOCK_TSC,   /* host TSC ticks spent in the guest x time_scale */
 	KVMBOX_CLOCK_FIXED, /* every exit costs fixed_exit_ps, computing is free: reproducible */
+	KVMBOX_CLOCK_STEP,  /* every instruction takes step_ps x time_scale: reproducible and exact, but single-stepped */
 };
 
 /* How a slice meets its end, an event due at t. */
@@ -77,6 +78,7 @@ struct kvmbox_config {
 	enum kvmbox_clock_source clock;
 	double time_scale;        /* simulated seconds per second of guest CPU time */
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
+	uint64_t step_ps;         /* clock=step: time of one instruction; not 0 */
 	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too */
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
@@ -204,13 +206,14 @@ enum kvmbox_end_reason {
 	KVMBOX_END_RESET,    /* guest reset the machine and reset_ends is set */
 	KVMBOX_END_SHUTDOWN, /* triple fault */
 	KVMBOX_END_ERROR,    /* KVM or the guest cannot go on: see the message */
+	KVMBOX_END_COUNTED,  /* kvmbox_stop_after()'s instructions are done; can be run again */
 };
 
 /*
  * Runs the guest on the calling thread until it ends. Returns 0 for
- * END_EXIT, END_STOPPED and END_RESET; a negative errno for SHUTDOWN
+ * END_EXIT, END_STOPPED, END_COUNTED and END_RESET; a negative errno for SHUTDOWN
  * and ERROR with a report (reason, RIP, mode, bytes at RIP). May be called
- * again after END_STOPPED.
+ * again after END_STOPPED and END_COUNTED.
  */
 int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err);
 enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box);
@@ -221,6 +224,22 @@ int kvmbox_exit_status(const struct kvmbox_box *box);
  * simulator that sleeps in check_wait must be woken by other means.
  */
 void kvmbox_stop(struct kvmbox_box *box);
+#define KVMBOX_COUNT_NEVER UINT64_MAX
+/*
+ * kvmbox_run() ends with END_COUNTED when exactly this many further instructions are done: before the next one, and before
+ * an interrupt that is due then is taken. 0: at once. KVMBOX_COUNT_NEVER: forgets an earlier call, as every further call does;
+ * other ends do not. From a callback within an access: its instruction is the first one.
+ *
+ * An instruction is one that completes, in any ring, run by the CPU or emulated by KVM. Each iteration of a REP string
+ * instruction is one (a count of 0: one in all); one that accesses devices is done after its last access; HLT is when it halts,
+ * and the time halted counts nothing; INT n, INT3 and SYSCALL count. An instruction that faults does not, and taking an
+ * interrupt or exception is none: the first one of its handler is the next.
+ *
+ * Works with every clock. The guest is single-stepped up to there (some 10 us of host time per instruction where KVM
+ * emulates ring 0, several times that in ring 3), and clock=tsc counts what of that was spent in the guest.
+ * -EOPNOTSUPP: KVM on this host cannot single-step (kvmbox-info says so).
+ */
+int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err);
 /* Guest time: of the vCPU's next instruction. */
 uint64_t kvmbox_time(const struct kvmbox_box *box);
 /* Another quantum from the next slice on. -EINVAL: 0, or longer than a day. */

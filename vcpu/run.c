@@ -65,7 +65,7 @@ static int inject(struct kb_vcpu *v, struct kvmbox_error *err)
 		if (rc)
 			return rc;
 	}
-	if (!v->intr)
+	if (!v->intr || v->step.nmi) /* stepping takes one at a time */
 		return 0;
 	if (!v->run->ready_for_interrupt_injection) {
 		wait_for_window(v);
@@ -292,6 +292,8 @@ static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 			return kb_step_complete(v, err);
 		if (v->step.why & KB_STEP_COUNT && !v->step.left)
 			return end(v, KB_END_COUNTED);
+		if (!v->step.armed && (rc = kb_step_begin(v, err)) != 0)
+			return rc;
 	}
 	v->client.advance(v->client.opaque);
 	if (v->state == KB_VCPU_HALTED) {

@@ -143,7 +143,7 @@ static bool watch_gate(struct kb_vcpu *v, struct kvm_guest_debug *d, unsigned ve
 }
 
 /* No registers are there before the first exit, and nothing may be half done. */
-static int begin(struct kb_vcpu *v, struct kvmbox_error *err)
+int kb_step_begin(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	int rc = kb_step_supported(v, err);
 
@@ -156,6 +156,10 @@ static int begin(struct kb_vcpu *v, struct kvmbox_error *err)
 	if (rc)
 		return kb_fail(err, rc, "KVM_RUN failed: %s", strerror(rc));
 	v->step.guest_tf = regs(v)->rflags & X86_EFLAGS_TF;
+	if (!v->stats.entries) /* KVM does not say yet */
+		v->run->if_flag = v->run->ready_for_interrupt_injection = !!(regs(v)->rflags & X86_EFLAGS_IF);
+	v->step.debug = (struct kvm_guest_debug){ 0 };
+	v->step.armed = true;
 	return 0;
 }
 
@@ -409,6 +413,19 @@ static int after(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbo
 	}
 }
 
+/* An NMI comes before the next instruction, too, unless one is being handled: then somewhen after that. */
+static int look_for_nmi(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	struct kvm_vcpu_events events;
+	int rc = call(v, KVM_GET_VCPU_EVENTS, &events, err);
+
+	if (rc || events.nmi.masked)
+		return rc;
+	v->step.nmi = false;
+	v->step.vector = X86_VECTOR_NMI;
+	return 0;
+}
+
 /* ---- the way in ------------------------------------------------------------------- */
 
 int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *err)
@@ -416,8 +433,10 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 	struct kb_step *s = &v->step;
 	struct kvm_guest_debug d;
 	struct kb_stay stay = { 0 };
-	int code, rc = s->armed ? 0 : begin(v, err);
+	int code, rc = s->armed ? 0 : kb_step_begin(v, err);
 
+	if (!rc && s->nmi && s->vector < 0)
+		rc = look_for_nmi(v, err);
 	if (!rc)
 		rc = prepare(v, budget_ps, &d, err);
 	if (rc)
@@ -473,6 +492,8 @@ int kb_step_leave(struct kb_vcpu *v, struct kvmbox_error *err)
 		v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 	}
 	rc = arm(v, &off, err);
+	if (!rc)
+		rc = flush(v, err);
 	s->armed = false;
 	return rc;
 }

@@ -66,6 +66,8 @@ struct kb_step {
 void kb_step_init(struct kb_step *s, const bool can[2], bool ring0_native);
 /* The vCPU has got another state, or runs freely: forgets what was under way. */
 void kb_step_forget(struct kb_vcpu *v);
+/* Before the first step, so that registers and readiness for interrupts are known. Nothing may be pending. */
+int kb_step_begin(struct kb_vcpu *v, struct kvmbox_error *err);
 /* Can this guest's ring 0 be stepped at all? 0, or -EOPNOTSUPP with the reason. */
 int kb_step_supported(const struct kb_vcpu *v, struct kvmbox_error *err);
 

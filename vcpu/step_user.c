@@ -94,6 +94,19 @@ static void enter_user(struct kb_vcpu *v, const struct frame *f, struct kvm_segm
 	dirty(v);
 }
 
+/* What IRET does besides. If it then faults it has done so, too. */
+static bool unmask_nmis(struct kb_vcpu *v)
+{
+	struct kvm_vcpu_events events;
+
+	if (kb_kvm_ioctl(v->vm->api, v->fd, KVM_GET_VCPU_EVENTS, &events) < 0)
+		return false;
+	if (!events.nmi.masked)
+		return true;
+	events.nmi.masked = 0;
+	return kb_kvm_ioctl(v->vm->api, v->fd, KVM_SET_VCPU_EVENTS, &events) >= 0;
+}
+
 static bool iret(struct kb_vcpu *v)
 {
 	struct kvm_segment cs, ss;
@@ -134,9 +147,8 @@ bool kb_step_to_user(struct kb_vcpu *v)
 {
 	if (kb_user(sregs(v)) || !kb_code64(sregs(v)))
 		return false;
-	/* KVM ends what blocks NMIs with an IRET of its own. */
-	if (v->step.insn.kind == KB_INSN_IRET && !v->stats.nmis)
-		return iret(v);
+	if (v->step.insn.kind == KB_INSN_IRET)
+		return (!v->stats.nmis || unmask_nmis(v)) && iret(v);
 	return v->step.insn.kind == KB_INSN_SYSRET && sysret(v);
 }
 

@@ -37,6 +37,11 @@ static bool entry(const struct kb_vcpu *v, uint64_t pa, unsigned size, uint64_t 
 	return *e & PRESENT;
 }
 
+static bool canonical(uint64_t linear, unsigned bits)
+{
+	return (uint64_t)((int64_t)(linear << (64 - bits)) >> (64 - bits)) == linear;
+}
+
 static bool translate(const struct kb_vcpu *v, uint64_t linear, uint64_t *pa)
 {
 	const struct kvm_sregs *s = sregs(v);
@@ -49,6 +54,8 @@ static bool translate(const struct kb_vcpu *v, uint64_t linear, uint64_t *pa)
 		return true;
 	}
 	levels = lma ? s->cr4 & X86_CR4_LA57 ? 5 : 4 : wide ? 3 : 2;
+	if (lma && !canonical(linear, 12 + bits * levels))
+		return false;
 	if (!lma)
 		linear &= 0xffffffffu;
 	for (shift = 12 + bits * (levels - 1);; shift -= bits) {

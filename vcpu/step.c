@@ -199,15 +199,16 @@ static void prepare_delivery(struct kb_vcpu *v, struct kvm_guest_debug *d)
 /* Ring 3: the CPU traps after the instruction. */
 static int prepare_trap(struct kb_vcpu *v, struct kvm_guest_debug *d, struct kvmbox_error *err)
 {
+	uint64_t handler;
 	char where[512];
 
-	if (!watch_gate(v, d, X86_VECTOR_DB) || !sregs(v)->tr.base) {
+	if (!kb_step_trap_handler(v, &handler)) {
 		kb_vcpu_where(v, where, sizeof(where));
 		return kb_fail(err, EOPNOTSUPP,
-			       "the guest cannot be single-stepped here: KVM on this host steps ring 3 only through the guest's #DB handler, and its IDT has none (or there is no TSS); %s",
+			       "the guest cannot be single-stepped here: KVM on this host steps ring 3 only through the guest's #DB handler, and there is none (IDT entry 1 and the stack in the TSS must lead to memory); %s",
 			       where);
 	}
-	watch_gates(v, d);
+	watch(d, handler); /* be it where the guest is: breakpoints do not stop ring 3 here */
 	regs(v)->rflags |= X86_EFLAGS_TF;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 	return 0;

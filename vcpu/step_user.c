@@ -152,6 +152,20 @@ bool kb_step_to_user(struct kb_vcpu *v)
 	return v->step.insn.kind == KB_INSN_SYSRET && sysret(v);
 }
 
+bool kb_step_trap_handler(struct kb_vcpu *v, uint64_t *handler)
+{
+	uint64_t top;
+	uint8_t ist, byte;
+	struct frame f;
+
+	if (!kb_linear_gate(v, X86_VECTOR_DB, handler) || kb_linear_read(v, *handler, &byte, 1) != 1 ||
+	    kb_linear_read(v, sregs(v)->idt.base + X86_VECTOR_DB * 16 + 4, &ist, 1) != 1)
+		return false;
+	ist &= 7; /* 0: RSP0 (SDM vol. 3, 7.7) */
+	return kb_linear_read(v, sregs(v)->tr.base + (ist ? 0x1c + ist * 8u : 4), &top, 8) == 8 &&
+		read_frame(v, (top & ~15ull) - sizeof(f), &f);
+}
+
 /* ---- out of ring 3 --------------------------------------------------------------- */
 
 /* Frame at the top of a stack, as delivered from ring 3: clear it of our TF. */

@@ -27,6 +27,8 @@ static inline uint64_t kb_step_count_mask(const struct kb_step *s)
 bool kb_step_iret_target(struct kb_vcpu *v, uint64_t *rip);
 /* Does IRETQ or SYSRETQ to 64-bit ring 3 in KVM's place, which would go on there. False: it is none, or not a plain one. */
 bool kb_step_to_user(struct kb_vcpu *v);
+/* The guest's #DB handler, if the CPU would get there from ring 3. */
+bool kb_step_trap_handler(struct kb_vcpu *v, uint64_t *handler);
 /* Ring 3 was left by an exception. Returns how many instructions completed. hit: at a breakpoint. */
 uint64_t kb_step_after_trap(struct kb_vcpu *v, bool hit);
 /* The guest is at the first instruction of a handler. Did the instruction before complete? */

@@ -443,7 +443,7 @@ GUEST_CODE(busy, R"(
 	mov $0xd0000000, %ebx
 	mov (%rbx), %eax         # raises an interrupt
 	mov %ebp, %ecx
-	shl $4, %ecx
+	shl $2, %ecx
 2:	dec %ecx
 	jnz 2b
 	sti
@@ -579,7 +579,7 @@ TEST_F(step, slices_end_at_the_first_boundary)
 	EXPECT_EQ(v->stats.overshoot_max_ps, 0u);
 }
 
-GUEST_CODE(long_string, "cld\n mov $0x100000, %ecx\n mov $0x200000, %edi\n rep stosb\n" END)
+GUEST_CODE(long_string, "cld\n mov $0x40000, %ecx\n mov $0x200000, %edi\n rep stosb\n" END)
 
 TEST_F(step, slices_and_counts_end_within_string_instructions)
 {
@@ -588,14 +588,14 @@ TEST_F(step, slices_and_counts_end_within_string_instructions)
 	on_yield = [&] { EXPECT_EQ(v->clock.now_ps, yields * quantum_ps); return 0; };
 	ASSERT_EQ(kb_vcpu_stop_after(v, 3 + 1500, &err), 0);
 	ASSERT_EQ(run(), KB_END_COUNTED) << err.msg;
-	EXPECT_EQ(regs().rcx, 0x100000u - 1500);
+	EXPECT_EQ(regs().rcx, 0x40000u - 1500);
 	EXPECT_EQ(regs().rdi, 0x200000u + 1500);
-	ASSERT_EQ(kb_vcpu_stop_after(v, 0x100000 - 1500, &err), 0);
+	ASSERT_EQ(kb_vcpu_stop_after(v, 0x40000 - 1500, &err), 0);
 	ASSERT_EQ(run(), KB_END_COUNTED) << err.msg;
 	EXPECT_EQ(regs().rcx, 0u);
 	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
-	EXPECT_EQ(v->clock.now_ps, (3 + 0x100000 + 2) * insn);
-	EXPECT_EQ(yields, (3 + 0x100000 + 1) / 5000);
+	EXPECT_EQ(v->clock.now_ps, (3 + 0x40000 + 2) * insn);
+	EXPECT_EQ(yields, (3 + 0x40000 + 1) / 5000);
 }
 
 } // namespace

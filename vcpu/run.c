@@ -179,7 +179,8 @@ int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay)
 	kb_steal_enter(&v->steal, t0);
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
-	*stay = (struct kb_stay){ .ticks = kb_tsc() - t0, .ring3 = ring3(v), .kicked = code == EINTR };
+	*stay = (struct kb_stay){ .ticks = kb_tsc() - t0, .ring3 = ring3(v), .kicked = code == EINTR,
+		.stepped = !code && v->run->exit_reason == KVM_EXIT_DEBUG };
 	stay->stolen = kb_steal_leave(&v->steal, t0, stay->ticks);
 
 	v->state = KB_VCPU_READY;
@@ -268,6 +269,12 @@ static int enter_stepping(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_er
 {
 	int rc;
 
+	if (kb_step_may_glide(v)) {
+		rc = kb_step_glide(v, err);
+		if (!rc)
+			rc = enter(v, deadline, err);
+		return rc > 0 && v->run->exit_reason == KVM_EXIT_DEBUG ? 0 : rc;
+	}
 	if (v->step.why)
 		return kb_step_enter(v, deadline - v->clock.now_ps, err);
 	rc = kb_step_leave(v, err);

@@ -179,6 +179,15 @@ static void watch_gates(struct kb_vcpu *v, struct kvm_guest_debug *d)
 	watch_gate(v, d, X86_VECTOR_UD);
 }
 
+/* Ring 3 gets its own TF. */
+static void restore_tf(struct kb_vcpu *v)
+{
+	if (!kb_user(sregs(v)) || v->step.fault) /* KVM drops an exception that waits if registers are set */
+		return;
+	regs(v)->rflags = (regs(v)->rflags & ~(uint64_t)X86_EFLAGS_TF) | (v->step.guest_tf ? X86_EFLAGS_TF : 0);
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
 /* KVM has something to deliver, which comes before any instruction. */
 static void prepare_delivery(struct kb_vcpu *v, struct kvm_guest_debug *d)
 {
@@ -190,10 +199,7 @@ static void prepare_delivery(struct kb_vcpu *v, struct kvm_guest_debug *d)
 		watch(d, handler);
 	watch_gate(v, d, X86_VECTOR_DF);
 	watch_gates(v, d);
-	if (!kb_user(sregs(v)) || s->fault)
-		return;
-	regs(v)->rflags = (regs(v)->rflags & ~(uint64_t)X86_EFLAGS_TF) | (s->guest_tf ? X86_EFLAGS_TF : 0);
-	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+	restore_tf(v);
 }
 
 /* Ring 3: the CPU traps after the instruction. */
@@ -371,17 +377,41 @@ static bool breakpoint(struct kb_vcpu *v)
 	return watched(&v->step.debug, linear(v, regs(v)->rip));
 }
 
-/* A signal came. KVM tells it rather than a step that is done at the same time. */
-static int interrupted(struct kb_vcpu *v, struct kb_stay *stay)
+/*
+ * A signal came in ring 3. The instruction is done if KVM has its #DB to deliver, which is then taken from it; any other
+ * exception is the guest's.
+ */
+static int interrupted_trap(struct kb_vcpu *v, struct kb_stay *stay, struct kvmbox_error *err)
+{
+	struct kvm_vcpu_events events;
+	int rc = call(v, KVM_GET_VCPU_EVENTS, &events, err);
+
+	if (rc || !(events.exception.injected || events.exception.pending))
+		return rc;
+	if (events.exception.nr != X86_VECTOR_DB || v->step.guest_tf || v->step.insn.kind == KB_INSN_INT) {
+		v->step.fault = true;
+		return 0;
+	}
+	events.exception.injected = events.exception.pending = 0;
+	rc = call(v, KVM_SET_VCPU_EVENTS, &events, err);
+	if (!rc)
+		retire(v, stay, kb_step_trapped(v), false);
+	return rc;
+}
+
+/* A signal came. KVM may tell that instead of a step that is done at the same time. */
+static int interrupted(struct kb_vcpu *v, struct kb_stay *stay, struct kvmbox_error *err)
 {
 	struct kb_step *s = &v->step;
+	const struct kvm_regs *r = regs(v);
 
-	if (!memcmp(regs(v), &s->regs, sizeof(s->regs)) ||
-	    (regs(v)->rip == s->regs.rip && regs(v)->rsp == s->regs.rsp && regs(v)->rcx == s->regs.rcx)) {
+	if (by_trap(v, &s->sregs) && kb_user(sregs(v)) && s->vector < 0 && !s->fault)
+		return interrupted_trap(v, stay, err);
+	if (r->rip == s->regs.rip && r->rsp == s->regs.rsp && r->rcx == s->regs.rcx) {
 		unlimit(v);
 		return 0;
 	}
-	retire(v, stay, completed(v, watched(&s->debug, linear(v, regs(v)->rip))), false);
+	retire(v, stay, completed(v, watched(&s->debug, linear(v, r->rip))), false);
 	return 0;
 }
 
@@ -391,7 +421,7 @@ static int after(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbo
 
 	if (code == EINTR) {
 		v->stats.exits_kick++;
-		return interrupted(v, stay);
+		return interrupted(v, stay, err);
 	}
 	if (code)
 		return kb_run_failed(v, code, err);
@@ -454,6 +484,25 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 	return after(v, &stay, code, err);
 }
 
+bool kb_step_may_glide(const struct kb_vcpu *v)
+{
+	return v->step.why == KB_STEP_IRQ && by_trap(v, &v->run->s.regs.sregs) && !v->step.fault;
+}
+
+int kb_step_glide(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	struct kb_step *s = &v->step;
+	struct kvm_guest_debug d = { 0 };
+
+	s->insn = (struct kb_insn){ KB_INSN_OTHER };
+	s->regs.rip = UINT64_MAX;
+	s->charged = false;
+	watch_gate(v, &d, X86_VECTOR_BP);
+	watch_gates(v, &d);
+	restore_tf(v);
+	return arm(v, &d, err);
+}
+
 int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	struct kb_step *s = &v->step;
@@ -488,10 +537,7 @@ int kb_step_leave(struct kb_vcpu *v, struct kvmbox_error *err)
 
 	if (!s->armed)
 		return 0;
-	if (kb_user(sregs(v)) && !s->fault) {
-		regs(v)->rflags = (regs(v)->rflags & ~(uint64_t)X86_EFLAGS_TF) | (s->guest_tf ? X86_EFLAGS_TF : 0);
-		v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-	}
+	restore_tf(v);
 	rc = arm(v, &off, err);
 	if (!rc)
 		rc = flush(v, err);

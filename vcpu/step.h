@@ -76,6 +76,12 @@ int kb_step_supported(const struct kb_vcpu *v, struct kvmbox_error *err);
  * negative: the run ends. budget_ps: guest time up to the deadline, which string instructions keep.
  */
 int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *err);
+/*
+ * Stepped for an interrupt's sake only, native code in ring 3 may run freely: it cannot let interrupts in. Up to where it
+ * enters ring 0 (by #BP, #PF, #GP, #UD; other ways go unseen), which ends the next stay with KVM_EXIT_DEBUG.
+ */
+bool kb_step_may_glide(const struct kb_vcpu *v);
+int kb_step_glide(struct kb_vcpu *v, struct kvmbox_error *err);
 /* The access of the instruction under way is done, KVM may complete it. Result as kb_exit_handle(). */
 int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err);
 /* The guest is to run freely again, or not at all. */

@@ -243,6 +243,13 @@ static void clean_pushed(struct kb_vcpu *v)
 	kb_linear_write(v, at, &flags, 1);
 }
 
+uint64_t kb_step_trapped(struct kb_vcpu *v)
+{
+	if (v->step.insn.kind == KB_INSN_PUSHF)
+		clean_pushed(v);
+	return 1 + (v->step.insn.kind == KB_INSN_MOV_SS);
+}
+
 uint64_t kb_step_interrupted(struct kb_vcpu *v)
 {
 	struct kb_step *s = &v->step;
@@ -278,7 +285,5 @@ uint64_t kb_step_after_trap(struct kb_vcpu *v, bool hit)
 	}
 	s->guest_tf = s->insn.kind == KB_INSN_POPF && f.rflags & X86_EFLAGS_TF;
 	undo(v, &f);
-	if (s->insn.kind == KB_INSN_PUSHF)
-		clean_pushed(v);
-	return 1 + (s->insn.kind == KB_INSN_MOV_SS);
+	return kb_step_trapped(v);
 }

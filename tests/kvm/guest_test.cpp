@@ -113,12 +113,13 @@ TEST_F(guest, hostile_does_no_harm)
 
 // ---- the same again -------------------------------------------------------------------------------------------
 
-class fixed_clock : public guest, public testing::WithParamInterface<const char *> {
+class repeatable : public guest, public testing::WithParamInterface<const char *> {
+protected:
+	void twice();
 };
 
-TEST_P(fixed_clock, repeats_itself_event_for_event)
+void repeatable::twice()
 {
-	use_fixed_clock();
 	outcome a = observe(GetParam());
 	ASSERT_FALSE(HasFatalFailure());
 	outcome b = observe(GetParam());
@@ -133,6 +134,27 @@ TEST_P(fixed_clock, repeats_itself_event_for_event)
 	EXPECT_EQ(a.interrupts, b.interrupts);
 }
 
+class fixed_clock : public repeatable {
+};
+
+TEST_P(fixed_clock, repeats_itself_event_for_event)
+{
+	use_fixed_clock();
+	twice();
+}
+
+class step_clock : public repeatable {
+};
+
+TEST_P(step_clock, repeats_itself_event_for_event)
+{
+	if (!kb_probe_cached()->step[0])
+		GTEST_SKIP() << "KVM on this host does not single-step";
+	set("clock", "step");
+	set("step", "100ns"); // a slow CPU: waiting costs instructions
+	twice();
+}
+
 std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
 {
 	std::string n = guest_info.param;
@@ -144,6 +166,11 @@ INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
 			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "rtc.elf", "irq_nest.elf",
 					 "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
 					 "reset_vector.rom", "hostile_rom.rom"),
+			 guest_name);
+
+INSTANTIATE_TEST_SUITE_P(some, step_clock,
+			 testing::Values("exits.elf", "timer_lapic.elf", "irq_nest.elf", "string_io.elf", "prot32.elf",
+					 "flat.bin", "reset_vector.rom"),
 			 guest_name);
 
 // ---- guests that do not -----------------------------------------------------------------------------------------

@@ -545,6 +545,48 @@ TEST_F(twice, whatever_signals_come)
 	EXPECT_EQ(trace(), disturbed);
 }
 
+// Ring 3 with interrupts off, and a call of ring 0 that lets them in for a moment.
+GUEST_CODE(user_busy, R"(
+	mov $20, %ebp
+1:	mov $0xd0000000, %ebx
+	mov (%rbx), %eax         # raises an interrupt
+	mov $300000, %ecx
+2:	dec %ecx
+	jnz 2b
+	int3
+	mov %ebp, 4(%rbx)
+	dec %ebp
+	jnz 1b
+)" END)
+GUEST_CODE(window, R"(
+	nop
+	sti
+	nop
+	nop
+	cli
+	iretq
+)")
+
+TEST_F(twice, ring_3_runs_freely_up_to_where_interrupts_may_be_let_in)
+{
+	free_clock();
+	for (int i = 0; i < 2; i++) {
+		load(user_busy_start, user_busy_end, irq_start, irq_end, 3);
+		kb_bus_write(&vm->mem, handler_gpa + 0x100, window_start, size_t(window_end - window_start));
+		gate(3, handler_gpa + 0x100, 3);
+		interrupt_at_reads();
+		mmio.write = [](void *, uint64_t, unsigned, uint64_t) {};
+		on_ack = [&] { v->intr = false; return 0x45; };
+		port_log.clear();
+		v->stats.steps = 0;
+		ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+		ASSERT_EQ(port_log.size(), 21u);
+		for (int n = 0; n < 20; n++)
+			EXPECT_EQ(port_log[n].value, handler_gpa + 0x103);
+		EXPECT_LT(v->stats.steps, 20u * 20);
+	}
+}
+
 GUEST_CODE(deaf, "mov $0xd0000000, %ebx\n mov (%rbx), %eax\n cli\n 1: jmp 1b\n")
 
 // An interrupt that is never taken must not stop time.

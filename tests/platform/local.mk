@@ -55,6 +55,7 @@ noinst_HEADERS += tests/platform/puppeteer.h
 
 REAL_TESTS = \
 	tests/platform/config_real_test \
+	tests/platform/count_test \
 	tests/platform/guest_test \
 	tests/platform/guest_abort_test \
 	tests/platform/pause_test \
@@ -66,6 +67,9 @@ TESTS += $(REAL_TESTS)
 tests_platform_config_real_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_config_real_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_config_real_test_LDADD = $(REAL_LIBS)
+tests_platform_count_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_count_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_count_test_LDADD = $(REAL_LIBS)
 tests_platform_guest_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
 tests_platform_guest_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_test_LDADD = $(REAL_LIBS)

@@ -49,6 +49,7 @@ TEST_F(config, defaults)
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
 	EXPECT_EQ(c.time_scale, 1.0);
 	EXPECT_EQ(c.fixed_exit_ps, us);
+	EXPECT_EQ(c.step_ps, us / 1000);
 	EXPECT_TRUE(c.slice_to_events);
 	EXPECT_TRUE(c.assign_bars);
 	EXPECT_STREQ(c.serial, "stdio");
@@ -188,8 +189,10 @@ TEST_F(config, words)
 	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_AUTO);
 	EXPECT_EQ(set("clock", "fixed"), 0);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_FIXED);
+	EXPECT_EQ(set("clock", "step"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_STEP);
 	EXPECT_EQ(set("clock", "wall"), -EINVAL);
-	EXPECT_TRUE(says("tsc fixed")) << err.msg;
+	EXPECT_TRUE(says("tsc fixed step")) << err.msg;
 	EXPECT_EQ(set("clock", "tsc"), 0);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
 }
@@ -378,6 +381,7 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 	refused("quantum", [](auto &d) { d.quantum_ps = 0; });
 	refused("quantum", [](auto &d) { d.quantum_ps = KVMBOX_TIME_NEVER; });
 	refused("fixed_exit", [](auto &d) { d.fixed_exit_ps = 0; });
+	refused("step", [](auto &d) { d.step_ps = 0; });
 	refused("completion_timeout", [](auto &d) { d.completion_timeout_ps = KVMBOX_TIME_NEVER; });
 	refused("time_scale", [](auto &d) { d.time_scale = NAN; });
 	refused("time_scale", [](auto &d) { d.time_scale = INFINITY; });

@@ -48,14 +48,14 @@ TEST_F(count_test, first_the_guest_is_set_up)
 	guest->run([] { guest->set_command(device->function(), 7); });
 }
 
-/* The instruction of the access, and nine more: with clock=step at 10 ns each it can be read off the time. */
+/* The instruction of the access, and four more: with clock=step at 10 ns each it can be read off the time. */
 TEST_F(count_test, from_within_an_access)
 {
 	sc_core::sc_time read_at;
 	bool done = false;
 	device->on_read = [&] {
 		read_at = sc_core::sc_time_stamp();
-		pc->stop_after(10);
+		pc->stop_after(5);
 	};
 	guest->begin([&] {
 		guest->read(device->address(), 4);
@@ -68,7 +68,7 @@ TEST_F(count_test, from_within_an_access)
 	EXPECT_FALSE(done);
 	EXPECT_EQ(counted, 1u);
 	EXPECT_EQ(pc->end(), KVMBOX_END_COUNTED);
-	EXPECT_EQ(pc->time(), read_at + ns(700) + ns(9 * 10)); // the access is at the end of its instruction
+	EXPECT_EQ(pc->time(), read_at + ns(700) + ns(4 * 10)); // the access is at the end of its instruction
 	EXPECT_EQ(sc_core::sc_time_stamp(), pc->time());
 	/* once more, from between two sc_start() */
 	const auto before = pc->time();

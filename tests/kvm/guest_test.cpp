@@ -1,5 +1,8 @@
 // Every guest of tests/guest on the whole PC, without SystemC: what it prints, how it ends, what time has passed.
+#include <memory>
+
 #include "tests/kvm/box_fixture.h"
+#include "tests/kvm/rival.h"
 
 using namespace fixture;
 
@@ -115,12 +118,15 @@ TEST_F(guest, hostile_does_no_harm)
 
 class repeatable : public guest, public testing::WithParamInterface<const char *> {
 protected:
-	void twice();
+	void twice(bool busy_host = false);
 };
 
-void repeatable::twice()
+void repeatable::twice(bool busy_host)
 {
 	outcome a = observe(GetParam());
+	std::unique_ptr<fixture::rival> rival;
+	if (busy_host)
+		rival = std::make_unique<fixture::rival>();
 	ASSERT_FALSE(HasFatalFailure());
 	outcome b = observe(GetParam());
 	ASSERT_FALSE(HasFatalFailure());
@@ -155,6 +161,25 @@ TEST_P(step_clock, repeats_itself_event_for_event)
 	twice();
 }
 
+// And with another process on the same CPU.
+class busy_host : public repeatable {
+};
+
+TEST_P(busy_host, does_not_show_with_clock_fixed)
+{
+	use_fixed_clock();
+	twice(true);
+}
+
+TEST_P(busy_host, does_not_show_with_clock_step)
+{
+	if (!kb_probe_cached()->step[0])
+		GTEST_SKIP() << "KVM on this host does not single-step";
+	set("clock", "step");
+	set("step", "100ns");
+	twice(true);
+}
+
 std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
 {
 	std::string n = guest_info.param;
@@ -169,9 +194,11 @@ INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
 			 guest_name);
 
 INSTANTIATE_TEST_SUITE_P(some, step_clock,
-			 testing::Values("exits.elf", "timer_lapic.elf", "irq_nest.elf", "string_io.elf", "prot32.elf",
+			 testing::Values("exits.elf", "irq_nest.elf", "string_io.elf", "prot32.elf",
 					 "flat.bin", "reset_vector.rom"),
 			 guest_name);
+
+INSTANTIATE_TEST_SUITE_P(some, busy_host, testing::Values("irq_nest.elf", "exits.elf"), guest_name);
 
 // ---- guests that do not -----------------------------------------------------------------------------------------
 

@@ -99,7 +99,8 @@ tests_platform_latency_study_test_CPPFLAGS = -DSTUDY='"$(abs_builddir)/examples/
 tests_platform_latency_study_test_LDADD = $(GTEST_LIBS) -lpthread
 
 # Guest and SystemC measure the same durations; one program per clock source.
-CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_tsc_test
+CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_step_test \
+	tests/platform/clock_study_tsc_test
 check_PROGRAMS += $(CLOCK_STUDY_TESTS)
 TESTS += $(CLOCK_STUDY_TESTS)
 CLOCK_STUDY_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DCLOCK_STUDY='"$(abs_builddir)/tests/platform/clock_study.elf"'
@@ -108,6 +109,11 @@ tests_platform_clock_study_fixed_test_SOURCES = tests/platform/clock_study_test.
 tests_platform_clock_study_fixed_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=1
 tests_platform_clock_study_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_clock_study_fixed_test_LDADD = $(REAL_LIBS)
+
+tests_platform_clock_study_step_test_SOURCES = tests/platform/clock_study_test.cpp
+tests_platform_clock_study_step_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0 -DTEST_CLOCK_STEP=1
+tests_platform_clock_study_step_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_clock_study_step_test_LDADD = $(REAL_LIBS)
 
 tests_platform_clock_study_tsc_test_SOURCES = tests/platform/clock_study_test.cpp
 tests_platform_clock_study_tsc_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0

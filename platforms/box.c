@@ -298,6 +298,9 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 	case KB_END_STOPPED:
 		box->end = KVMBOX_END_STOPPED;
 		return false;
+	case KB_END_COUNTED:
+		box->end = KVMBOX_END_COUNTED;
+		return false;
 	case KB_END_REQUESTED:
 		if (!box->pc->reset_wanted) {
 			box->end = KVMBOX_END_EXIT;
@@ -345,7 +348,7 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 
 	if (box->running)
 		return kb_fail(err, EBUSY, "kvmbox_run() was called from within a callback of kvmbox_run()");
-	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED)
+	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED && box->end != KVMBOX_END_COUNTED)
 		return kb_fail(err, EINVAL, "the guest has ended; create a new box to run it again");
 	if (!box->cfg.guest)
 		return kb_fail(err, EINVAL, "there is nothing to run: give the box a guest program (guest=PATH)");
@@ -380,6 +383,11 @@ int kvmbox_exit_status(const struct kvmbox_box *box)
 void kvmbox_stop(struct kvmbox_box *box)
 {
 	kb_vcpu_stop(box->pc->vcpu);
+}
+
+int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err)
+{
+	return kb_vcpu_stop_after(box->pc->vcpu, instructions, err);
 }
 
 uint64_t kvmbox_time(const struct kvmbox_box *box)
@@ -473,7 +481,7 @@ static void get_host_time(const struct kvmbox_box *box, struct kvmbox_stats *s)
 }
 
 _Static_assert(KVMBOX_OVERSHOOT_BUCKETS == KB_HISTOGRAM_BUCKETS, "the buckets are the histogram's");
-_Static_assert(KB_EXIT_KINDS == 6 && KB_SLICE_ENDS == 6,
+_Static_assert(KB_EXIT_KINDS == 7 && KB_SLICE_ENDS == 6,
 	       "each has a field in struct kvmbox_stats, a line below, and two in stats.c, for the table and JSON");
 
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
@@ -488,12 +496,12 @@ void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 		.entries = v->entries,
 		.exits_mmio = exits[KB_EXIT_MMIO], .exits_pio = exits[KB_EXIT_PIO], .exits_hlt = exits[KB_EXIT_HLT],
 		.exits_kick = exits[KB_EXIT_KICK], .exits_window = exits[KB_EXIT_WINDOW],
-		.exits_other = exits[KB_EXIT_OTHER],
+		.exits_step = exits[KB_EXIT_STEP], .exits_other = exits[KB_EXIT_OTHER],
 		.slices_quantum = ended[KB_SLICE_QUANTUM], .slices_timer = ended[KB_SLICE_TIMER],
 		.slices_event = ended[KB_SLICE_EVENT], .slices_access = ended[KB_SLICE_ACCESS],
 		.slices_halt = ended[KB_SLICE_HALT], .slices_end = ended[KB_SLICE_END],
 		.stalls = v->stalls, .yields = box->yields,
-		.interrupts = v->interrupts, .nmis = v->nmis, .msis = box->pc->msis,
+		.steps = v->steps, .interrupts = v->interrupts, .nmis = v->nmis, .msis = box->pc->msis,
 		.transports = box->transports, .transport_errors = box->transport_errors,
 		.dma_bytes = box->dma_bytes, .dma_errors = box->dma_errors,
 		.unassigned = vm->mem.unassigned_reads + vm->mem.unassigned_writes + vm->io.unassigned_reads +

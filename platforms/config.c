@@ -39,7 +39,7 @@ struct key {
 
 /* In the order of the enums of kvmbox.h. */
 static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
-static const char *const clock_words[] = { "tsc", "fixed", "perf-cycles", "perf-insns", "host", NULL };
+static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
 static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
 
@@ -207,10 +207,10 @@ static const struct key keys[] = {
 	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
 	KEY_PS(quantum, "1ms", check_quantum, "longest lead of the guest over the simulator"),
 	KEY_WORD(clock, clock_words, "tsc",
-	    "guest clock: tsc (host CPU time), fixed (every exit costs fixed_exit: reproducible), perf-cycles, perf-insns (PMU), host"),
+	    "guest clock: tsc (host CPU time), fixed (every exit costs fixed_exit), step (every instruction takes step; single-stepped), perf-cycles, perf-insns (PMU), host"),
 	KEY(time_scale, NUMBER, "1.0", check_scale, "simulated seconds per second of guest CPU time (not of clock=fixed)"),
 	KEY_PS(fixed_exit, "1us", check_fixed_exit, "clock=fixed: cost of one exit"),
-	KEY_PS(step, "1ns", check_event, "clock=perf-insns: what one instruction takes"),
+	KEY_PS(step, "1ns", check_event, "clock=step, perf-insns: what one instruction takes"),
 	KEY_PS(cycle, "500ps", check_event, "clock=perf-cycles: what one cycle takes"),
 	KEY_WORD(slices, slices_words, "precise",
 	    "precise (the guest stalls up to an event at t) or eager (it is kicked at t and leaves somewhat later)"),

@@ -8,6 +8,7 @@
 
 #include <kvmbox/probe.h>
 #include "platforms/boot.h"
+#include "platforms/config.h"
 #include "vcpu/probe.h"
 
 #define IRQ_PIT 0
@@ -339,18 +340,29 @@ static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbo
 	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, &cpuid, &client, err);
 }
 
-static int set_clock(struct kb_pc *pc, struct kvmbox_error *err)
+/* An instruction's time; a scale so small that nothing is left of it still leaves time moving. */
+static uint64_t step_ps(const struct kvmbox_config *cfg)
 {
-	const struct kvmbox_probe_result *host = kb_probe_cached();
+	double ps = (double)cfg->step_ps * cfg->time_scale;
+
+	return ps < 1 ? 1 : ps < (double)KB_CONFIG_TIME_MAX ? (uint64_t)(ps + 0.5) : KB_CONFIG_TIME_MAX;
+}
+
+static int make_clock(struct kb_pc *pc, const struct kvmbox_probe_result *host, struct kvmbox_error *err)
+{
 	const struct kvmbox_config *cfg = pc->cfg;
 	struct kb_clock *c = &pc->vcpu->clock;
 	const uint64_t hz = pc->vcpu->tsc_hz;
 
-	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
-	kb_vcpu_set_exit_cost(pc->vcpu, host->exit_ps);
 	switch (cfg->clock) {
 	case KVMBOX_CLOCK_FIXED:
 		kb_clock_init_fixed(c, hz, cfg->fixed_exit_ps, cfg->quantum_ps);
+		if (!host->ring0_native && !host->step[0])
+			kb_logf(&pc->log, KVMBOX_LOG_WARNING,
+				"clock=fixed: KVM on this host neither runs guest kernel mode natively nor single-steps it: when interrupts are taken depends on the host");
+		return 0;
+	case KVMBOX_CLOCK_STEP:
+		kb_clock_init_step(c, hz, step_ps(cfg));
 		return 0;
 	case KVMBOX_CLOCK_PERF_CYCLES:
 		return kb_clock_init_perf(c, &kb_perf_linux, KB_PERF_CYCLES, hz, (double)cfg->cycle_ps * cfg->time_scale, err);
@@ -366,6 +378,21 @@ static int set_clock(struct kb_pc *pc, struct kvmbox_error *err)
 	return 0;
 }
 
+static int set_clock(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	const struct kvmbox_probe_result *host = kb_probe_cached();
+	const struct kvmbox_config *cfg = pc->cfg;
+	int rc;
+
+	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
+	kb_vcpu_set_exit_cost(pc->vcpu, host->exit_ps);
+	rc = make_clock(pc, host, err);
+	kb_vcpu_set_step(pc->vcpu, host->step, host->ring0_native);
+	if (!rc && cfg->clock == KVMBOX_CLOCK_STEP)
+		rc = kb_step_supported(pc->vcpu, err);
+	return rc;
+}
+
 static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
 {
 	int rc = kb_vm_create(&pc->vm, api, &pc->log, err);
@@ -374,9 +401,8 @@ static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_er
 		rc = make_ram(pc, err);
 	if (!rc)
 		rc = make_cpu(pc, api, err);
-	if (rc)
-		return rc;
-	rc = set_clock(pc, err);
+	if (!rc)
+		rc = set_clock(pc, err);
 	if (!rc)
 		rc = make_interrupts(pc, err);
 	if (!rc)

@@ -199,6 +199,15 @@ void box::resume()
 		m_host->signal();
 }
 
+void box::stop_after(uint64_t instructions)
+{
+	kvmbox_error err{};
+
+	if (m_c && kvmbox_stop_after(m_c, instructions, &err) < 0)
+		SC_REPORT_ERROR(msg_kvm, (std::string(name()) + ": stop_after(): " + err.msg).c_str());
+	wake();
+}
+
 void box::unhold()
 {
 	if (!m_paused || m_stop)
@@ -249,7 +258,7 @@ void box::keep_pace()
 
 box::box(sc_core::sc_module_name nm, const config &cfg)
 	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)), m_sleep(new sleep_meter),
-	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_resumed("resumed"),
+	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_counted("counted"), m_resumed("resumed"),
 	  m_period_end("period_end"), m_watchdog(new watchdog), m_flight(new flight)
 {
 	kvmbox_error err{};
@@ -327,8 +336,11 @@ void box::run()
 					       from_ps(default_quantum_ps).to_string()).c_str());
 
 	kvmbox_error err{};
+	int r;
 	m_running = m_begun = true;
-	const int r = kvmbox_run(m_c, &err);
+	do
+		r = kvmbox_run(m_c, &err);
+	while (r >= 0 && end() == KVMBOX_END_COUNTED && stop_at_count());
 	m_running = m_pacing = false;
 	m_watchdog->rest();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
@@ -342,9 +354,23 @@ void box::run()
 		SC_REPORT_ERROR(msg_guest, trouble.c_str());
 }
 
+/* The guest has done its instructions. SystemC gets there, then both stop, as by pause(). False: the box is stopped for good. */
+bool box::stop_at_count()
+{
+	wait_until(time());
+	if (!m_stop) {
+		m_counted.notify();
+		m_paused = true;
+		sc_core::sc_pause();
+		hold();
+	}
+	return !m_stop && !m_exception;
+}
+
 void box::report_end(int result, const std::string &message)
 {
-	if (m_config.stop_simulation && end() != KVMBOX_END_STOPPED && end() != KVMBOX_END_NONE) {
+	if (m_config.stop_simulation && end() != KVMBOX_END_STOPPED && end() != KVMBOX_END_COUNTED &&
+	    end() != KVMBOX_END_NONE) {
 		drain();
 		sc_core::sc_stop();
 	}

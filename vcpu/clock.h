@@ -22,6 +22,8 @@ struct kb_stay {
 	uint64_t stolen; /* of these, the thread was not running */
 	bool ring3;      /* the guest is in ring 3 at the exit */
 	bool kicked;     /* a signal ended it */
+	bool stepped;    /* it was a single step that made no exit to be served */
+	uint64_t instructions; /* done in it, if stepped or the clock counts them */
 };
 
 struct kb_clock_ops {
@@ -54,6 +56,8 @@ struct kb_clock {
 	 * what the guest can read without one does so, too.
 	 */
 	struct kb_rate rate;
+	uint64_t insn_ps; /* an instruction takes this: the guest has to be stepped; 0: time does not count instructions */
+	bool exact;       /* same inputs, same times: whatever depends on the host has to be kept out */
 	union {
 		struct {
 			uint64_t cost_ticks[2]; /* entry + exit with the guest in ring 0-2 and in ring 3 */
@@ -62,6 +66,7 @@ struct kb_clock {
 			uint64_t exit_ps;
 			uint64_t waited_ticks; /* CPU time of the guest since the last exit or stride */
 			uint64_t stride_ps;    /* what a guest that does not exit is moved on by */
+			unsigned steps;        /* since the last exit or stride */
 		} fixed;
 		struct {
 			const struct kb_perf_api *api;
@@ -96,6 +101,8 @@ void kb_clock_init_tsc(struct kb_clock *c, uint64_t tsc_hz, double time_scale, c
  * stride_ps, so that one that only waits cannot stop time.
  */
 void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps);
+/* step: every instruction takes insn_ps (see step.h for what is one), exits nothing. The guest has to be stepped. */
+void kb_clock_init_step(struct kb_clock *c, uint64_t tsc_hz, uint64_t insn_ps);
 /*
  * perf-cycles, perf-insns: each event the host's PMU counts in the guest takes event_ps, > 0. Errors as kb_perf_open(); then the
  * clock has no source.

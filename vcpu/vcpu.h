@@ -21,6 +21,7 @@
 #include "vcpu/histogram.h"
 #include "vcpu/kick.h"
 #include "vcpu/steal.h"
+#include "vcpu/step.h"
 #include "vcpu/vm.h"
 
 struct kb_vcpu_client {
@@ -43,11 +44,11 @@ struct kb_vcpu_client {
 
 enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_ENDED };
 
-enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
+enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
 
 /* Why the guest was left, for the statistics; kvmbox_get_stats() has a field for each. */
 enum kb_exit_kind {
-	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW,
+	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW, KB_EXIT_STEP,
 	KB_EXIT_OTHER, /* handled without a device, or the end of the run */
 	KB_EXIT_KINDS
 };
@@ -59,6 +60,7 @@ struct kb_vcpu_stats {
 	uint64_t entries;
 	uint64_t exits[KB_EXIT_KINDS];
 	uint64_t interrupts, nmis;
+	uint64_t steps; /* instructions, while they were counted */
 	struct kb_histogram overshoot; /* ps past its deadline that a slice which a kick ended ran */
 	uint64_t stalls; /* rests of slices too short to run in, charged instead */
 };
@@ -78,6 +80,7 @@ struct kb_vcpu {
 	bool stop;               /* by kb_vcpu_stop(), any thread (atomic) */
 	struct kb_clock clock;
 	struct kb_steal steal;
+	struct kb_step step;
 	struct kb_kick kick;
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
@@ -104,6 +107,14 @@ void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise);
 /* The host's measured cost of an entry and exit, by ring as in kb_clock: only statistics are kept by it. */
 void kb_vcpu_set_exit_cost(struct kb_vcpu *v, const uint64_t cost_ps[2]);
 
+/* How this host steps the guest, from the probe; without it the vCPU cannot be stepped. After the clock was set. */
+void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native);
+/*
+ * kb_vcpu_run() ends with KB_END_COUNTED before the instruction that comes after the next n (step.h: what counts); an
+ * instruction whose access is under way is the first of them. UINT64_MAX: never, forgets an earlier call. -EOPNOTSUPP.
+ */
+int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err);
+
 /* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
 int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);
 int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uint64_t gdt, struct kvmbox_error *err);
@@ -111,7 +122,7 @@ int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t
 			 struct kvmbox_error *err);
 
 /*
- * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED and KB_END_REQUESTED can be
+ * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED, COUNTED and REQUESTED can be
  * continued. SHUTDOWN and ERROR fill err with a report. The vCPU is left consistent: no access is half done.
  */
 enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err);

@@ -556,6 +556,49 @@ TEST_F(box_, stop_from_a_signal_handler)
 	signal(SIGALRM, old);
 }
 
+// ---- counting instructions ----
+
+TEST_F(box_, stops_after_so_many_instructions_and_goes_on)
+{
+	set("clock", "step");
+	set("step", "3ns");
+	set("time_scale", "0.5");
+	create_script();
+	auto t = time();
+	load_steps();
+	ASSERT_EQ(kvmbox_stop_after(box, 1000, &err), 0) << err.msg;
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_COUNTED);
+	EXPECT_EQ(kvmbox_time(box), 1000 * 1500u);
+	ASSERT_EQ(kvmbox_stop_after(box, 0, &err), 0);
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_COUNTED);
+	EXPECT_EQ(kvmbox_time(box), 1000 * 1500u);
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_EXIT);
+	EXPECT_EQ(kvmbox_exit_status(box), 0) << serial();
+	EXPECT_EQ(value(t) % 1500, 0u);
+	EXPECT_FALSE(sim.backwards);
+}
+
+TEST_F(box_, counts_with_every_clock)
+{
+	for (const char *clock : {"tsc", "fixed"}) {
+		steps.clear();
+		set("clock", clock);
+		create_script();
+		load_steps();
+		ASSERT_EQ(kvmbox_stop_after(box, 1000, &err), 0) << err.msg;
+		ASSERT_EQ(run(), 0) << err.msg;
+		EXPECT_EQ(kvmbox_end(box), KVMBOX_END_COUNTED);
+		ASSERT_EQ(kvmbox_stop_after(box, 1u << 20, &err), 0) << err.msg;
+		ASSERT_EQ(kvmbox_stop_after(box, KVMBOX_COUNT_NEVER, &err), 0) << err.msg;
+		ASSERT_EQ(run(), 0) << err.msg;
+		EXPECT_EQ(kvmbox_end(box), KVMBOX_END_EXIT);
+		destroy();
+	}
+}
+
 // Anybody's signals interrupt KVM_RUN; with the fixed clock that must not show.
 TEST_F(box_, other_signals_do_not_move_a_fixed_clock)
 {

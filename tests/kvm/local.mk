@@ -7,11 +7,14 @@ KVM_TESTS = \
 	tests/kvm/posted_test \
 	tests/kvm/probe_test \
 	tests/kvm/stats_test \
+	tests/kvm/step_hostile_test \
+	tests/kvm/step_test \
 	tests/kvm/vcpu_test \
 	tests/kvm/vm_test
 check_PROGRAMS += $(KVM_TESTS)
 TESTS += $(KVM_TESTS)
-noinst_HEADERS += tests/kvm/box_fixture.h tests/kvm/vcpu_fixture.h
+noinst_HEADERS += tests/kvm/box_fixture.h tests/kvm/rival.h tests/kvm/step_fixture.h \
+	tests/kvm/vcpu_fixture.h
 
 # These run the programs of tests/guest.
 BOX_TEST_CPPFLAGS = $(AM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'

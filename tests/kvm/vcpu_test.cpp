@@ -3,12 +3,7 @@
 #include <atomic>
 #include <thread>
 
-#include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include "tests/kvm/rival.h"
 #include "tests/kvm/vcpu_fixture.h"
 
 using fixture::cycle;
@@ -281,43 +276,11 @@ TEST_F(vcpu, progress_even_if_the_host_needs_longer_than_the_floor)
 	EXPECT_GT(v->min_ticks, 1u);
 }
 
-// A process that wants the same CPU all the time, for as long as this lives.
-class rival {
-public:
-	rival()
-	{
-		const int cpu = sched_getcpu();
-
-		sched_getaffinity(0, sizeof(m_before), &m_before);
-		cpu_set_t one;
-		CPU_ZERO(&one);
-		CPU_SET(cpu < 0 ? 0 : cpu, &one);
-		sched_setaffinity(0, sizeof(one), &one);
-		m_pid = fork();
-		if (m_pid == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			alarm(60);
-			for (;;)
-				;
-		}
-	}
-	~rival()
-	{
-		kill(m_pid, SIGKILL);
-		waitpid(m_pid, nullptr, 0);
-		sched_setaffinity(0, sizeof(m_before), &m_before);
-	}
-
-private:
-	cpu_set_t m_before;
-	pid_t m_pid;
-};
-
 // Guest time is the CPU time the guest got, not what passed on the host's clock.
 TEST_F(vcpu, a_host_that_runs_others_makes_no_guest_time)
 {
 	load(spin_start, spin_end);
-	rival r;
+	fixture::rival r;
 	timespec from, to, wall_from, wall_to;
 	quantum_ps = 20000000000; // 20 ms: longer than a turn of the host's scheduler
 	on_yield = [&] { return v->clock.now_ps < 300000000000 ? 0 : give_up(); };

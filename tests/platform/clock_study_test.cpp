@@ -1,7 +1,12 @@
 // Guest and SystemC measure the same durations: accesses to targets that annotate, wait or mix, in both access modes, and
-// the periods of PIT and RTC. Compiled once per clock source, TEST_CLOCK_FIXED 1 or 0 (tsc): SystemC elaborates once.
+// the periods of PIT and RTC. Compiled once per clock source, TEST_CLOCK_FIXED 1 or 0
+// (tsc, or step with TEST_CLOCK_STEP): SystemC elaborates once.
 #include "platform_test.h"
 #include "clock_study_regs.h"
+
+#ifndef TEST_CLOCK_STEP
+#define TEST_CLOCK_STEP 0
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -16,6 +21,7 @@ const char *const mode_names[STUDY_TARGETS] = { "synchronised", "loosely timed",
 						"loosely timed, not posted" };
 
 const uint64_t exit_ps = 1000000; // fixed_exit, set below
+const uint64_t step_ps = 100000;  // likewise: a slow CPU, the guest spins for a while
 
 struct step {
 	uint64_t command, argument, count;
@@ -109,7 +115,7 @@ private:
 // 100 ns to 1 s, and some that are nobody's multiple.
 const uint64_t delays[] = { 100000, 123457, 1000000, 10000019, 100000000, 1000000000, 10000000000, 100000000000,
 			    1000000000000 };
-const unsigned repeats = TEST_CLOCK_FIXED ? 1 : 9;
+const unsigned repeats = TEST_CLOCK_FIXED || TEST_CLOCK_STEP ? 1 : 9;
 
 kvmbox::box *pc;
 std::string why_not;
@@ -178,9 +184,29 @@ TEST_F(clock_study, durations_are_exact)
 	}
 }
 #else
+#if TEST_CLOCK_STEP
+// What is not the delay is instructions, the same for every read.
+TEST_F(clock_study, durations_are_exact)
+{
+	uint64_t own = 0;
+
+	for (const step &s : steps) {
+		if (s.command != STUDY_READ)
+			continue;
+		if (!own)
+			own = s.to - s.from - s.delay;
+		EXPECT_EQ(s.to - s.from, s.delay + own) << name(s);
+	}
+	EXPECT_GT(own, 0u);
+	EXPECT_EQ(own % step_ps, 0u);
+	EXPECT_LT(own, 20 * step_ps);
+}
+#endif
+
 TEST_F(clock_study, reports_the_error)
 {
-	std::printf("clock=tsc: guest minus SystemC, median over all styles and modes\n%14s %14s %14s\n", "delay, ns", "read, ns",
+	std::printf("clock=%s: guest minus SystemC, median over all styles and modes\n%14s %14s %14s\n",
+		    TEST_CLOCK_STEP ? "step" : "tsc", "delay, ns", "read, ns",
 		    "write+read, ns");
 	for (uint64_t d : delays) {
 		std::vector<double> error[2];
@@ -260,6 +286,8 @@ void compose()
 						steps.push_back(s);
 					}
 	// Periods: 2 ms, 10 ms and the longest of the PIT; 1024, 256 and 2 Hz of the RTC.
+	if (TEST_CLOCK_STEP) // where every instruction of a handler costs
+		return;
 	for (unsigned divisor : { 2387u, 11932u, 65535u })
 		steps.push_back(make(STUDY_PIT, divisor));
 	for (unsigned rate : { 6u, 8u, 15u })
@@ -274,8 +302,9 @@ void elaborate()
 {
 	compose();
 	kvmbox::config cfg("serial=memory completion_timeout=10s guest=" CLOCK_STUDY);
-	cfg->clock = TEST_CLOCK_FIXED ? KVMBOX_CLOCK_FIXED : KVMBOX_CLOCK_TSC;
+	cfg->clock = TEST_CLOCK_FIXED ? KVMBOX_CLOCK_FIXED : TEST_CLOCK_STEP ? KVMBOX_CLOCK_STEP : KVMBOX_CLOCK_TSC;
 	cfg->fixed_exit_ps = exit_ps;
+	cfg->step_ps = step_ps;
 	try {
 		pc = new kvmbox::box("pc", cfg);
 	} catch (const sc_core::sc_report &r) {

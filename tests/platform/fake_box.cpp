@@ -215,6 +215,7 @@ int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps)
 	box->quantum_ps = quantum_ps;
 	return 0;
 }
+int kvmbox_stop_after(struct kvmbox_box *, uint64_t, struct kvmbox_error *) { return 0; }
 uint64_t kvmbox_time(const struct kvmbox_box *box) { return box->time_ps; }
 
 void kvmbox_post_failed(struct kvmbox_function *f) { f->post_failures++; }

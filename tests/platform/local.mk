@@ -64,6 +64,7 @@ noinst_HEADERS += tests/platform/puppeteer.h
 
 REAL_TESTS = \
 	tests/platform/config_real_test \
+	tests/platform/count_test \
 	tests/platform/guest_test \
 	tests/platform/guest_abort_test \
 	tests/platform/pause_test \
@@ -75,6 +76,9 @@ TESTS += $(REAL_TESTS)
 tests_platform_config_real_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_config_real_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_config_real_test_LDADD = $(REAL_LIBS)
+tests_platform_count_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_count_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_count_test_LDADD = $(REAL_LIBS)
 tests_platform_guest_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
 tests_platform_guest_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_test_LDADD = $(REAL_LIBS)
@@ -111,7 +115,8 @@ tests_platform_stats_real_test_CPPFLAGS = $(AM_CPPFLAGS) -DDMA_ACCEL='"$(abs_bui
 tests_platform_stats_real_test_LDADD = libkvmbox.la $(GTEST_LIBS) $(JANSSON_LIBS) -lpthread
 
 # Guest and SystemC measure the same durations; one program per clock source.
-CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_tsc_test
+CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_step_test \
+	tests/platform/clock_study_tsc_test
 check_PROGRAMS += $(CLOCK_STUDY_TESTS)
 TESTS += $(CLOCK_STUDY_TESTS)
 CLOCK_STUDY_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DCLOCK_STUDY='"$(abs_builddir)/tests/platform/clock_study.elf"'
@@ -120,6 +125,11 @@ tests_platform_clock_study_fixed_test_SOURCES = tests/platform/clock_study_test.
 tests_platform_clock_study_fixed_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=1
 tests_platform_clock_study_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_clock_study_fixed_test_LDADD = $(REAL_LIBS)
+
+tests_platform_clock_study_step_test_SOURCES = tests/platform/clock_study_test.cpp
+tests_platform_clock_study_step_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0 -DTEST_CLOCK_STEP=1
+tests_platform_clock_study_step_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_clock_study_step_test_LDADD = $(REAL_LIBS)
 
 tests_platform_clock_study_tsc_test_SOURCES = tests/platform/clock_study_test.cpp
 tests_platform_clock_study_tsc_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0

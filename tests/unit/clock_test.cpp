@@ -10,7 +10,7 @@ constexpr uint64_t hz = 2000000000;
 
 void account(kb_clock &c, uint64_t ticks, bool ring3, bool kicked, uint64_t stolen = 0)
 {
-	const kb_stay stay = { 0, ticks, stolen, ring3, kicked };
+	const kb_stay stay = { 0, ticks, stolen, ring3, kicked, false, 0 };
 
 	kb_clock_account(&c, &stay);
 }
@@ -56,6 +56,53 @@ TEST(clock, TscScalesTicksAndDropsTheCostOfEntryAndExit)
 	EXPECT_NEAR(double(c.now_ps), 2 * 1000 * 500 * 0.5, 2);
 	account(c, 10, true, false); // cheaper than the cost: still it moves
 	EXPECT_GT(c.now_ps, 2u * 1000 * 500 / 2 - 2);
+}
+
+// Stepped up to where it takes an interrupt: computing is free then, too, but not for ever.
+TEST(clock, FixedMovesOnAfterVeryManySteps)
+{
+	kb_clock c;
+	kb_stay step = {};
+
+	kb_clock_init_fixed(&c, hz, 1000, 77000);
+	step.stepped = true;
+	step.instructions = 1;
+	step.ticks = hz; // however long it took
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 19999; i++)
+			kb_clock_account(&c, &step);
+		EXPECT_EQ(c.now_ps, round * 77000u);
+		kb_clock_account(&c, &step);
+	}
+	EXPECT_EQ(c.now_ps, 2 * 77000u);
+	kb_clock_account(&c, &step);
+	account(c, 5, true, false); // an exit begins anew
+	for (int i = 0; i < 19999; i++)
+		kb_clock_account(&c, &step);
+	EXPECT_EQ(c.now_ps, 2 * 77000u + 1000);
+}
+
+TEST(clock, StepCountsInstructionsAndNothingElse)
+{
+	kb_clock c;
+	kb_stay stay = {};
+
+	kb_clock_init_step(&c, hz, 250);
+	EXPECT_EQ(c.insn_ps, 250u);
+	EXPECT_EQ(c.rate.ps_per_tick, 0u);
+	EXPECT_STREQ(c.ops->name, "step");
+	account(c, hz, true, true);
+	account(c, hz, false, false);
+	EXPECT_EQ(c.now_ps, 0u);
+	stay.instructions = 1;
+	kb_clock_account(&c, &stay);
+	stay.instructions = 1000;
+	stay.ticks = hz;
+	kb_clock_account(&c, &stay);
+	EXPECT_EQ(c.now_ps, 1001 * 250u);
+	stay.instructions = UINT64_MAX;
+	kb_clock_account(&c, &stay);
+	EXPECT_EQ(c.now_ps, UINT64_MAX - 1);
 }
 
 // A host that gives the CPU to others makes no guest time, and uses up no patience.

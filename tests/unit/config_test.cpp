@@ -209,8 +209,10 @@ TEST_F(config, words)
 	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_AUTO);
 	EXPECT_EQ(set("clock", "fixed"), 0);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_FIXED);
+	EXPECT_EQ(set("clock", "step"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_STEP);
 	EXPECT_EQ(set("clock", "wall"), -EINVAL);
-	EXPECT_TRUE(says("tsc fixed")) << err.msg;
+	EXPECT_TRUE(says("tsc fixed step")) << err.msg;
 	EXPECT_EQ(set("clock", "perf-cycles"), 0);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_PERF_CYCLES);
 	EXPECT_EQ(set("clock", "perf-insns"), 0);
@@ -417,6 +419,7 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 	refused("quantum", [](auto &d) { d.quantum_ps = 0; });
 	refused("quantum", [](auto &d) { d.quantum_ps = KVMBOX_TIME_NEVER; });
 	refused("fixed_exit", [](auto &d) { d.fixed_exit_ps = 0; });
+	refused("step", [](auto &d) { d.step_ps = 0; });
 	refused("completion_timeout", [](auto &d) { d.completion_timeout_ps = KVMBOX_TIME_NEVER; });
 	refused("bus_request", [](auto &d) { d.bus_request_ps = KVMBOX_NO_LATENCY; });
 	refused("bus_completion", [](auto &d) { d.bus_completion_ps = KVMBOX_NO_LATENCY; });

@@ -44,6 +44,7 @@ enum kvmbox_guest_format {
 enum kvmbox_clock_source {
 	KVMBOX_CLOCK_TSC,   /* host TSC ticks spent in the guest x time_scale */
 	KVMBOX_CLOCK_FIXED, /* every exit costs fixed_exit_ps, computing is free: reproducible */
+	KVMBOX_CLOCK_STEP,  /* every instruction takes step_ps: reproducible and exact, but single-stepped */
 	KVMBOX_CLOCK_PERF_CYCLES, /* cycles the host's PMU counts in the guest, cycle_ps each */
 	KVMBOX_CLOCK_PERF_INSNS,  /* instructions it counts there, step_ps each */
 	KVMBOX_CLOCK_HOST,  /* the host's time, in the guest and out of it, as of any virtual machine */
@@ -80,7 +81,7 @@ struct kvmbox_config {
 	enum kvmbox_clock_source clock;
 	double time_scale;        /* simulated seconds per second of guest CPU time */
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
-	uint64_t step_ps;         /* clock=perf-insns: what one instruction takes, before time_scale */
+	uint64_t step_ps;         /* clock=step, perf-insns: what one instruction takes, before time_scale */
 	uint64_t cycle_ps;        /* clock=perf-cycles: what one cycle takes, before time_scale */
 	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too; arrivals of posted writes end them anyway */
@@ -239,13 +240,14 @@ enum kvmbox_end_reason {
 	KVMBOX_END_RESET,    /* guest reset the machine and reset_ends is set */
 	KVMBOX_END_SHUTDOWN, /* triple fault */
 	KVMBOX_END_ERROR,    /* KVM or the guest cannot go on: see the message */
+	KVMBOX_END_COUNTED,  /* kvmbox_stop_after()'s instructions are done; can be run again */
 };
 
 /*
  * Runs the guest on the calling thread until it ends. Returns 0 for
- * END_EXIT, END_STOPPED and END_RESET; a negative errno for SHUTDOWN
+ * END_EXIT, END_STOPPED, END_COUNTED and END_RESET; a negative errno for SHUTDOWN
  * and ERROR with a report (reason, RIP, mode, bytes at RIP). May be called
- * again after END_STOPPED.
+ * again after END_STOPPED and END_COUNTED.
  */
 int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err);
 enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box);
@@ -256,6 +258,22 @@ int kvmbox_exit_status(const struct kvmbox_box *box);
  * simulator that sleeps in check_wait must be woken by other means.
  */
 void kvmbox_stop(struct kvmbox_box *box);
+#define KVMBOX_COUNT_NEVER UINT64_MAX
+/*
+ * kvmbox_run() ends with END_COUNTED when exactly this many further instructions are done: before the next one, and before
+ * an interrupt that is due then is taken. 0: at once. KVMBOX_COUNT_NEVER: forgets an earlier call, as every further call does;
+ * other ends do not. From a callback within an access: its instruction is the first one.
+ *
+ * An instruction is one that completes, in any ring, run by the CPU or emulated by KVM. Each iteration of a REP string
+ * instruction is one (a count of 0: one in all); one that accesses devices is done after its last access; HLT is when it halts,
+ * and the time halted counts nothing; INT n, INT3 and SYSCALL count. An instruction that faults does not, and taking an
+ * interrupt or exception is none: the first one of its handler is the next.
+ *
+ * Works with every clock. The guest is single-stepped up to there (some 10 us of host time per instruction where KVM
+ * emulates ring 0, several times that in ring 3), and clock=tsc counts what of that was spent in the guest.
+ * -EOPNOTSUPP: KVM on this host cannot single-step (kvmbox-info says so).
+ */
+int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err);
 /* Guest time: of the vCPU's next instruction. */
 uint64_t kvmbox_time(const struct kvmbox_box *box);
 /* Another quantum from the next slice on. -EINVAL: 0, or longer than a day. */
@@ -320,12 +338,13 @@ struct kvmbox_stats {
 	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
 
 	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */
-	uint64_t exits;             /* the sum of the next six */
+	uint64_t exits;             /* the sum of the next seven */
 	uint64_t exits_mmio;        /* accesses to memory addresses */
 	uint64_t exits_pio;         /* accesses to ports */
 	uint64_t exits_hlt;
 	uint64_t exits_kick;        /* the end of a slice, or any other signal */
 	uint64_t exits_window;      /* the guest has become ready for an interrupt that waits */
+	uint64_t exits_step;        /* a single step is done */
 	uint64_t exits_other;
 
 	uint64_t slices;            /* the sum of the next six */
@@ -338,6 +357,7 @@ struct kvmbox_stats {
 	uint64_t stalls;            /* slices, or rests of them, too short to run in: charged instead */
 	uint64_t yields;            /* check_wait calls */
 
+	uint64_t steps;             /* instructions while the guest was stepped (clock=step, kvmbox_stop_after()) */
 	uint64_t interrupts, nmis;  /* that the CPU took */
 	uint64_t msis;              /* messages, from functions and by DMA */
 	uint64_t transports, transport_errors; /* accesses to functions */

@@ -102,6 +102,13 @@ public:
 	bool paused() const { return m_paused; }
 	/* sc_start(t), but the guest knows: it computes up to the end of this time and no further (all boxes, see above). */
 	void start(const sc_core::sc_time &t);
+	/*
+	 * When exactly this many further instructions are done (kvmbox_stop_after() says what counts, and what it costs), the
+	 * box does what pause() does, at the guest's time: sc_start() returns, resume() goes on. From a SystemC process,
+	 * or between two sc_start(). KVMBOX_COUNT_NEVER forgets an earlier call. Errors: SC_REPORT_ERROR(msg_kvm).
+	 */
+	void stop_after(uint64_t instructions);
+	const sc_core::sc_event &counted() const { return m_counted; } /* just before it pauses */
 	pace_stats pace() const;
 
 	sc_core::sc_time time() const;           /* guest time */
@@ -125,6 +132,7 @@ private:
 	void end_of_elaboration() override;
 	void end_of_simulation() override;
 	void run();
+	bool stop_at_count();
 	void report_end(int result, const std::string &message);
 	int check_wait(uint64_t t_ps, kvmbox_wait how);
 	void wait_until(const sc_core::sc_time &t);
@@ -163,7 +171,7 @@ private:
 
 	sc_core::sc_process_handle m_thread;
 	std::thread::id m_host_thread; /* the one that built the box */
-	sc_core::sc_event m_wake, m_ended, m_resumed, m_period_end;
+	sc_core::sc_event m_wake, m_ended, m_counted, m_resumed, m_period_end;
 	std::exception_ptr m_exception; /* thrown in a callback, on its way to C++ */
 	std::atomic<bool> m_stop{ false }, m_paused{ false }, m_pause_asked{ false };
 	bool m_global_quantum = false; /* the configuration leaves the quantum to tlm_global_quantum */

@@ -34,6 +34,7 @@ struct kvmbox_probe_result {
 	int api_version;
 	uint32_t tsc_khz;            /* the guest's TSC frequency; 0 unknown */
 	bool ring0_native;           /* guest kernel mode runs on the CPU, not in KVM's emulator */
+	bool step[2];                /* KVM single-steps ring 0 and ring 3 exactly */
 	uint64_t exit_ps[2];         /* entry + exit cost of a port write, ring 0 and ring 3, median */
 	uint64_t kick_ps;            /* timer signal to KVM_RUN's return, median */
 	struct kvmbox_capability cap[KVMBOX_PROBE_CAPS];

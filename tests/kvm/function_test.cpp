@@ -412,8 +412,7 @@ TEST_F(function, intx_arrives_as_long_as_it_is_asserted)
 	step(SCRIPT_UNMASK, 11);
 	write(bar_address(f, 0), 1);
 	step(SCRIPT_SLEEP);
-	step(SCRIPT_SLEEP); // the level stays: it interrupts again after the end-of-interrupt
-	size_t t = time();
+	size_t t = time(); // the level stays: it interrupts again after the end-of-interrupt, and nothing else gets done
 	sim.at(1 * ms, [] {});
 	step(SCRIPT_IRQ, 1);
 	for (int i = 0; i < 600; i++)
@@ -423,7 +422,7 @@ TEST_F(function, intx_arrives_as_long_as_it_is_asserted)
 		time();
 	step(SCRIPT_IRQ, 0);
 	play();
-	EXPECT_LT(value(t), 500 * us);
+	EXPECT_GE(value(t), 500 * us);
 	EXPECT_GT(value(n), 2u);
 	EXPECT_EQ(result().vector[0x2b], value(n)) << "and no more once it is gone";
 	auto r = result();

@@ -379,6 +379,7 @@ TEST_F(guest, a_simulator_event_ends_an_hour_of_sleep)
 	kvmbox_function *f = add(config);
 	power_on();
 	sim.at(3600 * s, [f] { kvmbox_intx(f, true); });
+	sim.at(3600 * s + 1, [f] { kvmbox_intx(f, false); }); // once it is taken: a level that stays would come again for ever
 	out(0x43, 0x30);
 	step(SCRIPT_UNMASK, 10);
 	step(SCRIPT_SLEEP);

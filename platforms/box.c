@@ -311,9 +311,11 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 			return false;
 		}
 		/* What left the CPU before the reset arrives before it, too. */
+		kb_box_host(box, KB_HOST_SIMULATOR);
 		if (box->ops->push && box->ops->push(box->opaque, NULL) < 0)
 			box->cancelled = true;
 		kb_box_refresh(box);
+		kb_box_host(box, KB_HOST_BOX);
 		kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 		*rc = kb_pc_reset(box->pc, err);
 		return *rc == 0;

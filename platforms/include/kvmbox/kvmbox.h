@@ -350,8 +350,8 @@ struct kvmbox_stats {
 	uint64_t slices;            /* the sum of the next six */
 	uint64_t slices_quantum;    /* the guest was a quantum ahead */
 	uint64_t slices_timer;      /* a chipset timer was due */
-	uint64_t slices_event;      /* an event of the simulator was due, or it wanted a turn (a pause) */
-	uint64_t slices_access;     /* an access to a function */
+	uint64_t slices_event;      /* an event of the simulator was due, a posted write to arrive, or a pause */
+	uint64_t slices_access;     /* an access to a function, posted ones included */
 	uint64_t slices_halt;       /* the guest waits for an interrupt */
 	uint64_t slices_end;        /* kvmbox_run() ended: stopped, guest's exit or reset, error */
 	uint64_t stalls;            /* slices, or rests of them, too short to run in: charged instead */

@@ -178,15 +178,11 @@ static int make_timekeepers(struct kb_pc *pc, struct kvmbox_error *err)
 		.io = &pc->vm->io, .timers = &pc->timers, .irq = irq_line(pc, IRQ_RTC),
 		.ram_below_4g = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE,
 		.ram_above_4g = ram < KB_PC_HOLE_BASE ? 0 : ram - KB_PC_HOLE_BASE,
+		.start_unix_s = pc->start_s,
 	};
 	struct kb_simtime_config simtime = { .mem = &pc->vm->mem, .io = &pc->vm->io, .timers = &pc->timers };
-	int rc;
+	int rc = kb_pit_create(&pc->pit, &pit, err);
 
-	if (!strcmp(pc->cfg->start_date, "host"))
-		rtc.start_unix_s = (int64_t)time(NULL);
-	else if ((rc = kb_rtc_parse_date(pc->cfg->start_date, &rtc.start_unix_s, err)) != 0)
-		return kb_fail_in(err, rc, "start_date");
-	rc = kb_pit_create(&pc->pit, &pit, err);
 	if (!rc)
 		rc = kb_rtc_create(&pc->rtc, &rtc, err);
 	if (!rc)
@@ -318,25 +314,35 @@ static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 
 /* ---- life ------------------------------------------------------------------------ */
 
-static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
+static int parse_start(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	int rc = 0;
+
+	if (!strcmp(pc->cfg->start_date, "host"))
+		pc->start_s = (int64_t)time(NULL);
+	else if ((rc = kb_rtc_parse_date(pc->cfg->start_date, &pc->start_s, err)) != 0)
+		kb_fail_in(err, rc, "start_date");
+	return rc;
+}
+
+static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kb_cpuid *cpuid, struct kvmbox_error *err)
 {
 	const struct kb_vcpu_client client = {
 		.advance = client_advance, .deadline = client_deadline, .yield = client_yield, .idle = client_idle,
 		.ack = client_ack, .set_cr8 = client_set_cr8, .get_cr8 = client_get_cr8,
 		.set_apic_base = client_set_apic_base, .opaque = pc,
 	};
-	struct kb_cpuid cpuid;
 	struct kvm_cpuid_entry2 *ext;
-	int rc = kb_cpuid_supported(&cpuid, api, pc->vm->kvm_fd, err);
+	int rc = kb_cpuid_supported(cpuid, api, pc->vm->kvm_fd, err);
 
 	if (!rc)
-		rc = kb_cpuid_edit(&cpuid, pc->cfg->cpu, err);
+		rc = kb_cpuid_edit(cpuid, pc->cfg->cpu, err);
 	if (rc)
 		return rc;
-	kb_cpuid_fit(&cpuid, 0, 1);
-	ext = kb_cpuid_find(&cpuid, 0x80000001, 0);
+	kb_cpuid_fit(cpuid, 0, 1);
+	ext = kb_cpuid_find(cpuid, 0x80000001, 0);
 	pc->huge1g = ext && (ext->edx & CPUID_EXT_EDX_PDPE1GB);
-	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, &cpuid, &client, err);
+	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, cpuid, &client, err);
 }
 
 static void set_clock(struct kb_pc *pc)
@@ -349,20 +355,106 @@ static void set_clock(struct kb_pc *pc)
 	else
 		kb_clock_init_tsc(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->time_scale, host->exit_ps);
 	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
+	kb_view_calibrate(&pc->vcpu->view, pc->vcpu->tsc_hz, host->enter_min_ps, host->leave_min_ps);
+}
+
+/* ---- clocks the guest reads without an exit ------------------------------------------ */
+
+/* How often the TSC ticks per simulated second while the guest runs; 0: its clock stands still then. */
+static uint32_t tsc_khz(const struct kb_pc *pc)
+{
+	const struct kb_vcpu *v = pc->vcpu;
+	double khz = v->clock.rate.ps_per_tick ? (double)v->tsc_hz / pc->cfg->time_scale / 1000 + 0.5 : 0;
+
+	return khz < UINT32_MAX ? (uint32_t)khz : 0;
+}
+
+/* Which TSC, as configured and as this host can. */
+static int choose_tsc(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	struct kb_guest_tsc *tsc = &pc->vcpu->tsc;
+	struct kvmbox_error why;
+	int rc;
+
+	if (pc->cfg->tsc == KVMBOX_TSC_HOST)
+		return 0;
+	if (!tsc_khz(pc) && tsc->clock->rate.ps_per_tick)
+		rc = kb_fail(&why, EOPNOTSUPP, "at this time_scale the TSC's frequency cannot be told to the guest; use tsc=host or tsc=auto");
+	else
+		rc = kb_guest_tsc_simulate(tsc, (uint64_t)tsc_khz(pc) * 1000u, pc->cfg->tsc_bound_ps, &why);
+	if (!rc)
+		return 0;
+	if (pc->cfg->tsc == KVMBOX_TSC_GUEST)
+		return kb_fail(err, -rc, "tsc=guest: %s", why.msg);
+	kb_logf(&pc->log, KVMBOX_LOG_INFO, "tsc=host: %s", why.msg);
+	return 0;
+}
+
+/* The page's line goes through TSC values: the guest's must be known. */
+static bool serves_pvclock(struct kb_pc *pc)
+{
+	bool known = kb_probe_cached()->leave_min_ps[0];
+
+	if (pc->cfg->pvclock && !known && pc->vcpu->clock.rate.ps_per_tick)
+		kb_logf(&pc->log, KVMBOX_LOG_WARNING,
+			"no kvm-clock (pvclock): on this host the guest's TSC cannot be related to the host's (kvmbox-info: way in and way out)");
+	return pc->cfg->pvclock && (known || !pc->vcpu->clock.rate.ps_per_tick);
+}
+
+/* Takes the clocks' MSRs from KVM. With one that keeps them there can be neither the page nor a TSC of ours. */
+static void take_msrs(struct kb_pc *pc)
+{
+	struct kb_vcpu *v = pc->vcpu;
+	struct kvmbox_error why;
+
+	if (!kb_msrs_install(&v->msrs, pc->vm->api, pc->vm->fd, &why))
+		return;
+	if (v->pvclock.by == KB_PVCLOCK_BOX) {
+		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "no kvm-clock (pvclock): %s; the time register tells simulated time", why.msg);
+		v->pvclock.by = KB_PVCLOCK_NOBODY;
+	}
+	v->tsc.shifts = false;
+}
+
+static int make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_error *err)
+{
+	struct kb_cpuid_clocks told = { .apic_hz = LAPIC_TIMER_HZ };
+	struct kb_vcpu *v = pc->vcpu;
+	int rc;
+
+	set_clock(pc);
+	rc = kb_guest_tsc_init(&v->tsc, pc->vm->api, v->fd, kb_probe_cached()->tsc_offset, &v->clock, &v->msrs, err);
+	if (!rc)
+		rc = kb_pvclock_init(&v->pvclock, pc->vm, serves_pvclock(pc) ? KB_PVCLOCK_BOX : KB_PVCLOCK_NOBODY, &v->msrs, err);
+	if (rc)
+		return rc;
+	take_msrs(pc);
+	rc = choose_tsc(pc, err);
+	if (rc)
+		return rc;
+	v->pvclock.start_s = pc->start_s;
+	told.paravirt = v->pvclock.by == KB_PVCLOCK_BOX ? KB_PVCLOCK_FEATURES : 0;
+	told.tsc_khz = tsc_khz(pc);
+	told.tsc_simulated = v->tsc.simulated;
+	kb_cpuid_tell_clocks(cpuid, &told);
+	return kb_vcpu_set_cpuid(v, cpuid, err);
 }
 
 static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
 {
-	int rc = kb_vm_create(&pc->vm, api, &pc->log, err);
+	struct kb_cpuid cpuid;
+	int rc = parse_start(pc, err);
 
+	if (!rc)
+		rc = kb_vm_create(&pc->vm, api, &pc->log, err);
 	if (!rc)
 		rc = make_ram(pc, err);
 	if (!rc)
-		rc = make_cpu(pc, api, err);
-	if (rc)
-		return rc;
-	set_clock(pc);
-	rc = make_interrupts(pc, err);
+		rc = make_cpu(pc, api, &cpuid, err);
+	if (!rc)
+		rc = make_clocks(pc, &cpuid, err);
+	if (!rc)
+		rc = make_interrupts(pc, err);
 	if (!rc)
 		rc = make_timekeepers(pc, err);
 	if (!rc)
@@ -442,6 +534,9 @@ int kb_pc_reset(struct kb_pc *pc, struct kvmbox_error *err)
 	kb_debugport_reset(pc->debugport);
 	kb_simtime_reset(pc->simtime);
 	kb_reset_reset(pc->reset);
-	rc = start_cpu(pc, err);
+	kb_pvclock_reset(&pc->vcpu->pvclock);
+	rc = kb_guest_tsc_reset(&pc->vcpu->tsc, err);
+	if (!rc)
+		rc = start_cpu(pc, err);
 	return rc ? rc : kb_pc_start(pc, err);
 }

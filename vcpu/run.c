@@ -38,6 +38,7 @@ static int inject(struct kb_vcpu *v, struct kvmbox_error *err)
 		if (rc < 0)
 			return kb_fail(err, -rc, "KVM_NMI failed: %s", strerror(-rc));
 		v->stats.nmis++;
+		v->view.event = true;
 	}
 	if (!v->intr)
 		return 0;
@@ -53,6 +54,7 @@ static int inject(struct kb_vcpu *v, struct kvmbox_error *err)
 		if (rc < 0)
 			return kb_fail(err, -rc, "KVM_INTERRUPT of vector %d failed: %s", vector, strerror(-rc));
 		v->stats.interrupts++;
+		v->view.event = true;
 		v->run->ready_for_interrupt_injection = 0;
 	}
 	if (v->intr)
@@ -126,6 +128,44 @@ static uint64_t stay(struct kb_vcpu *v, uint64_t ticks)
 	return ticks > v->min_ticks ? ticks : v->min_ticks;
 }
 
+/* Does the guest have clocks that it can see moving between two exits? */
+static bool shows_clocks(const struct kb_vcpu *v)
+{
+	return v->pvclock.page || v->tsc.simulated;
+}
+
+/* Last thing before an entry: what it reads without an exit shows guest time. */
+static int show_clocks(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = kb_guest_tsc_enter(&v->tsc, &v->view, ring3(v), err);
+
+	if (!rc)
+		kb_pvclock_show(&v->pvclock, &v->clock, &v->view, v->tsc.offset);
+	return rc;
+}
+
+/* First thing after an exit at tsc: up to where it may have read them. */
+static uint64_t clocks_shown(struct kb_vcpu *v, uint64_t tsc, const struct kb_stay *stay, bool access)
+{
+	const struct kb_view_end end = {
+		.tsc = tsc, .ring3 = stay->ring3, .access = access, .kick = v->kick.latest_tsc, .stolen = stay->stolen,
+	};
+	uint64_t shown = kb_view_close(&v->view, &end);
+
+	kb_guest_tsc_leave(&v->tsc, &v->view, shown);
+	return shown;
+}
+
+static bool is_access(const struct kvm_run *run)
+{
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO: case KVM_EXIT_MMIO: case KVM_EXIT_HLT: case KVM_EXIT_X86_RDMSR: case KVM_EXIT_X86_WRMSR:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 {
 	char where[512];
@@ -142,6 +182,7 @@ static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 {
 	uint64_t t0, ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
+	bool shows = shows_clocks(v);
 	struct kb_stay stayed;
 	int rc, code;
 
@@ -158,12 +199,18 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 	t0 = kb_tsc();
 	kb_kick_within(&v->kick, t0, ticks);
 	kb_steal_enter(&v->steal, t0);
+	if (shows) {
+		rc = show_clocks(v, err);
+		if (rc)
+			return rc;
+	}
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
 	stayed.ticks = kb_tsc() - t0;
 	stayed.stolen = kb_steal_leave(&v->steal, t0, stayed.ticks);
 	stayed.ring3 = ring3(v);
 	stayed.kicked = code == EINTR;
+	stayed.shown = shows ? clocks_shown(v, t0 + stayed.ticks, &stayed, !code && is_access(v->run)) : 0;
 
 	v->state = KB_VCPU_READY;
 	v->stats.entries++;
@@ -184,6 +231,7 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 		return run_failed(v, code, err);
 	v->again = 0;
 	v->kicked = false;
+	v->view.event = false;
 	return 1;
 }
 

@@ -18,7 +18,10 @@
 
 #include "vcpu/clock.h"
 #include "vcpu/cpuid.h"
+#include "vcpu/guest_tsc.h"
 #include "vcpu/kick.h"
+#include "vcpu/msr.h"
+#include "vcpu/pvclock.h"
 #include "vcpu/steal.h"
 #include "vcpu/vm.h"
 
@@ -73,6 +76,10 @@ struct kb_vcpu {
 	struct kb_clock clock;
 	struct kb_steal steal;
 	struct kb_kick kick;
+	struct kb_view view;         /* what the guest can see of the TSC in a stay */
+	struct kb_guest_tsc tsc;     /* the clocks it reads without an exit */
+	struct kb_pvclock pvclock;
+	struct kb_msrs msrs;         /* answered by the box */
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
 	bool precise;            /* kick early by kick_ticks and charge the rest as stall */
@@ -94,6 +101,9 @@ int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const st
 void kb_vcpu_destroy(struct kb_vcpu *v);
 /* The host's measured kick latency: also the shortest stay that gets anything done. precise: see kb_vcpu.precise. */
 void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise);
+
+/* Another table than kb_vcpu_create's, before the first run. */
+int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err);
 
 /* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
 int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);

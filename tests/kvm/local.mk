@@ -3,6 +3,7 @@ KVM_TESTS = \
 	tests/kvm/box_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
+	tests/kvm/pvclock_test \
 	tests/kvm/probe_test \
 	tests/kvm/vcpu_test \
 	tests/kvm/vm_test
@@ -15,3 +16,4 @@ BOX_TEST_CPPFLAGS = $(AM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
 tests_kvm_box_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_guest_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_pvclock_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

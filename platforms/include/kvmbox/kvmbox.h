@@ -52,6 +52,13 @@ enum kvmbox_slices {
 	KVMBOX_SLICES_EAGER,   /* it is kicked at t and leaves as late as the host lets it */
 };
 
+/* What the guest's time-stamp counter counts. */
+enum kvmbox_tsc {
+	KVMBOX_TSC_AUTO,  /* guest where that works, else host */
+	KVMBOX_TSC_GUEST, /* simulated time; kvmbox_create() fails where it cannot */
+	KVMBOX_TSC_HOST,  /* the host's TSC, exits, simulation and all */
+};
+
 /* How accesses of a function meet simulated time. */
 enum kvmbox_access_mode {
 	KVMBOX_SYNCHRONISED,  /* simulator first reaches the guest's time; delay starts at 0 */
@@ -83,7 +90,10 @@ struct kvmbox_config {
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
 	char *debugcon;           /* port 0xE9 back end, same syntax */
-	char *start_date;         /* RTC at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
+	bool pvclock;             /* kvm-clock: a page from which the guest reads simulated time without an exit */
+	enum kvmbox_tsc tsc;
+	uint64_t tsc_bound_ps;    /* tsc=guest: set the TSC at an entry when it would be off by more */
+	char *start_date;         /* RTC and wall clock at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
 	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
 };

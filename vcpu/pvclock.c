@@ -185,7 +185,7 @@ int kb_pvclock_init(struct kb_pvclock *p, struct kb_vm *vm, enum kb_pvclock_by b
 	};
 	int rc;
 
-	*p = (struct kb_pvclock){ .vm = vm, .by = by };
+	*p = (struct kb_pvclock){ .vm = vm, .by = by, .scale = kb_pvclock_scale_of(0) };
 	if (by == KB_PVCLOCK_KVM)
 		return 0;
 	rc = kb_msrs_add(msrs, &range, err);

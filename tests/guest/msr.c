@@ -21,6 +21,10 @@ static void GUEST_CPL0 perform(volatile struct msr_step *s)
 	case MSR_READ:
 		s->value = rdmsr(s->msr);
 		break;
+	case MSR_WRITE_ONCE:
+		s->op = MSR_EXIT;
+		wrmsr(s->msr, s->value);
+		break;
 	case MSR_WRITE:
 		wrmsr(s->msr, s->value);
 		break;

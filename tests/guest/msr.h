@@ -10,6 +10,7 @@ enum msr_op {
 	MSR_END,
 	MSR_READ,   /* to value */
 	MSR_WRITE,
+	MSR_WRITE_ONCE, /* not again after a reset */
 	MSR_EXIT,   /* a port access */
 	MSR_CPUID,  /* leaf msr, to reg */
 	MSR_TSC,    /* to value */

@@ -3,6 +3,7 @@ KVM_TESTS = \
 	tests/kvm/box_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
+	tests/kvm/guest_tsc_test \
 	tests/kvm/pvclock_test \
 	tests/kvm/probe_test \
 	tests/kvm/vcpu_test \

@@ -676,13 +676,14 @@ static int check_stamps(struct guest *g, unsigned ring, struct kb_behaviour *b)
 	};
 	uint32_t in[PG_STAMPS], out[PG_STAMPS];
 	unsigned i, n = 0;
-	int khz = kb_kvm_ioctl(g->api, g->vcpu, KVM_GET_TSC_KHZ, NULL), rc;
+	int rc;
 
-	b->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
+	if (!b->tsc_khz)
+		return 0;
 	kb_kvm_ioctl(g->api, g->vcpu, KVM_SET_DEVICE_ATTR, &attr); /* whether it took is seen below */
 	rc = guest_start(g, kb_pg_stamps, ring, 0);
-	if (rc < 0 || !khz)
-		return rc < 0 ? rc : 0;
+	if (rc < 0)
+		return rc;
 	guest_arm(g, now_ns() + BACKSTOP_NS);
 	for (i = 0; i < PG_STAMPS && rc >= 0; i++) {
 		rc = stamp(g, &in[n], &out[n]);
@@ -746,8 +747,9 @@ static int check_window(struct guest *g, struct kb_behaviour *b)
 static int check_all(struct guest *g, struct kb_behaviour *b)
 {
 	unsigned ring;
-	int rc = 0;
+	int khz = kb_kvm_ioctl(g->api, g->vcpu, KVM_GET_TSC_KHZ, NULL), rc = 0;
 
+	b->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
 	for (ring = 0; ring <= 3 && rc == 0; ring += 3) {
 		rc = check_exits(g, ring, b);
 		if (rc == 0)

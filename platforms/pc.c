@@ -349,13 +349,18 @@ static void set_clock(struct kb_pc *pc)
 {
 	const struct kvmbox_probe_result *host = kb_probe_cached();
 	const struct kvmbox_config *cfg = pc->cfg;
+	struct kb_view_ways ways;
 
 	if (cfg->clock == KVMBOX_CLOCK_FIXED)
 		kb_clock_init_fixed(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->fixed_exit_ps, cfg->quantum_ps);
 	else
 		kb_clock_init_tsc(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->time_scale, host->exit_ps);
 	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
-	kb_view_calibrate(&pc->vcpu->view, pc->vcpu->tsc_hz, host->enter_min_ps, host->leave_min_ps);
+	memcpy(ways.enter_min_ps, host->enter_min_ps, sizeof(ways.enter_min_ps));
+	memcpy(ways.enter_ps, host->enter_ps, sizeof(ways.enter_ps));
+	memcpy(ways.leave_min_ps, host->leave_min_ps, sizeof(ways.leave_min_ps));
+	memcpy(ways.leave_ps, host->leave_ps, sizeof(ways.leave_ps));
+	kb_view_calibrate(&pc->vcpu->view, pc->vcpu->tsc_hz, &ways);
 }
 
 /* ---- clocks the guest reads without an exit ------------------------------------------ */

@@ -104,7 +104,7 @@ int kb_guest_tsc_simulate(struct kb_guest_tsc *g, uint64_t hz, uint64_t bound_ps
 	g->simulated = true;
 	g->hz = hz;
 	g->bound_ticks = (uint64_t)((unsigned __int128)bound_ps * hz / PS_PER_S);
-	g->set_ticks = least - least / 16; /* as view.c's CUSHION */
+	g->set_ticks = least - least / 16; /* some may be quicker */
 	g->moved = g->adjust = g->sets = 0;
 	g->was_seen = false;
 	return 0;

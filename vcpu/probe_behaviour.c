@@ -647,6 +647,23 @@ static uint64_t ticks_ps(const struct kb_behaviour *b, uint32_t ticks)
 	return (uint64_t)ticks * 1000000000u / b->tsc_khz;
 }
 
+/* Of two rounds the one on the quieter host counts. */
+static void note_way(const struct kb_behaviour *b, struct kb_way *way, uint32_t *ticks, unsigned n)
+{
+	struct kb_way found;
+
+	qsort(ticks, n, sizeof(*ticks), by_size);
+	found.min_ps = ticks_ps(b, ticks[0]);
+	found.median_ps = ticks_ps(b, ticks[n / 2]);
+	if (!way->min_ps || found.median_ps < way->median_ps) {
+		if (way->min_ps && way->min_ps < found.min_ps)
+			found.min_ps = way->min_ps;
+		*way = found;
+	} else if (found.min_ps < way->min_ps) {
+		way->min_ps = found.min_ps;
+	}
+}
+
 /*
  * One entry to kb_pg_stamps. 1: *in and *out are the parts of the stay before its first and after its last reading of
  * the TSC; 0: its readings are not between ours, the guest has another TSC; -errno.
@@ -693,12 +710,8 @@ static int check_stamps(struct guest *g, unsigned ring, struct kb_behaviour *b)
 	guest_disarm(g);
 	if (rc < 0 || n < PG_STAMPS / 2)
 		return rc < 0 ? rc : 0;
-	qsort(in, n, sizeof(*in), by_size);
-	qsort(out, n, sizeof(*out), by_size);
-	b->enter[ring != 0].min_ps = ticks_ps(b, in[0]);
-	b->enter[ring != 0].median_ps = ticks_ps(b, in[n / 2]);
-	b->leave[ring != 0].min_ps = ticks_ps(b, out[0]);
-	b->leave[ring != 0].median_ps = ticks_ps(b, out[n / 2]);
+	note_way(b, &b->enter[ring != 0], in, n);
+	note_way(b, &b->leave[ring != 0], out, n);
 	return 0;
 }
 
@@ -769,7 +782,12 @@ static int check_all(struct guest *g, struct kb_behaviour *b)
 		rc = check_tsc(g, b);
 	if (rc == 0)
 		rc = check_halt(g, b);
-	return rc < 0 ? rc : check_window(g, b);
+	if (rc == 0)
+		rc = check_window(g, b);
+	/* Once more, some time later: the host may be quieter now. */
+	for (ring = 0; ring <= 3 && rc == 0; ring += 3)
+		rc = check_stamps(g, ring, b);
+	return rc < 0 ? rc : 0;
 }
 
 int kb_probe_behaviour(const struct kb_kvm_api *api, int kvm_fd, struct kb_behaviour *b, struct kvmbox_error *err)

@@ -144,7 +144,7 @@ static int show_clocks(struct kb_vcpu *v, struct kvmbox_error *err)
 	return rc;
 }
 
-/* First thing after an exit at tsc: up to where it may have read them. */
+/* First thing after an exit at tsc: up to where it may have read them. Without any, too: it learns from each stay. */
 static uint64_t clocks_shown(struct kb_vcpu *v, uint64_t tsc, const struct kb_stay *stay, bool access)
 {
 	const struct kb_view_end end = {
@@ -181,7 +181,7 @@ static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 /* Enters the guest up to the deadline. Returns 1 for an exit to handle, 0 to go on, negative: the run ends. */
 static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 {
-	uint64_t t0, ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
+	uint64_t t0, shown, ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
 	bool shows = shows_clocks(v);
 	struct kb_stay stayed;
 	int rc, code;
@@ -199,6 +199,7 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 	t0 = kb_tsc();
 	kb_kick_within(&v->kick, t0, ticks);
 	kb_steal_enter(&v->steal, t0);
+	kb_view_open(&v->view, t0, ring3(v));
 	if (shows) {
 		rc = show_clocks(v, err);
 		if (rc)
@@ -210,7 +211,8 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 	stayed.stolen = kb_steal_leave(&v->steal, t0, stayed.ticks);
 	stayed.ring3 = ring3(v);
 	stayed.kicked = code == EINTR;
-	stayed.shown = shows ? clocks_shown(v, t0 + stayed.ticks, &stayed, !code && is_access(v->run)) : 0;
+	shown = clocks_shown(v, t0 + stayed.ticks, &stayed, !code && is_access(v->run));
+	stayed.shown = shows ? shown : 0;
 
 	v->state = KB_VCPU_READY;
 	v->stats.entries++;

@@ -7,11 +7,13 @@
  * one not after t1 - X, where E and X are the shortest way in and the shortest way out, calibrated by the probe.
  * So the clocks are set to show guest time exactly at t0 + E (the view opens), and at the exit the guest's
  * clock moves at least up to t1 - X (it closes). That is more than clock=tsc would charge (the stay less the median
- * cost of an exit) by median - least, and less than 2 us per exit on a kvm_pvm host.
+ * cost of an exit) by median - least and the cushion: about a quarter of an exit.
  *
- * E and X are taken a little shorter than calibrated, CUSHION, for what the calibration has not met. Where it was made on a
- * busy host they may still be too long; a stay that was shorter than both together corrects them. Should the
- * guest for all that read earlier than the view opens, it reads a time that is earlier by as much, and nothing worse.
+ * The cushion: E and X are taken for three quarters of the least that was calibrated, or for less by half of what the median is above
+ * the least. On a quiet kvm_pvm host the least is met within 2 %, and a sixteenth would do (2 us per exit from ring 3 instead of 6). But
+ * a calibration made while the core's other hardware thread was busy found all ways, the least ones too, longer by 30 %, and nothing
+ * tells. A stay shorter than both together corrects them. Should the guest for all that read earlier than the view opens,
+ * it reads a time that is earlier by as much, and nothing worse.
  *
  * X is that of an access or HLT, whose instruction KVM looks at after the guest's last one; exits that come
  * between instructions (interrupt window, kick) are quicker: half of it.
@@ -27,7 +29,7 @@
 #include <stdint.h>
 
 struct kb_view {
-	/* Least ways in and out, ring 0-2 and ring 3, host ticks; 0, not calibrated: sound, but all of an exit is charged. */
+	/* Ways in and out, surely no longer, ring 0-2 and ring 3, host ticks; 0, not calibrated: sound, but all of an exit is charged. */
 	uint64_t enter_ticks[2], leave_ticks[2];
 	uint64_t slack_ticks; /* a kick takes no longer than this */
 	uint64_t start;       /* host TSC at which the stay began */
@@ -36,7 +38,11 @@ struct kb_view {
 	bool event;           /* an interrupt is on its way in: the ring the guest will be in is not known */
 };
 
-void kb_view_calibrate(struct kb_view *w, uint64_t tsc_hz, const uint64_t enter_min_ps[2], const uint64_t leave_min_ps[2]);
+/* Pairs are rings 0-2 and ring 3. */
+struct kb_view_ways {
+	uint64_t enter_min_ps[2], enter_ps[2], leave_min_ps[2], leave_ps[2]; /* least and median */
+};
+void kb_view_calibrate(struct kb_view *w, uint64_t tsc_hz, const struct kb_view_ways *ways);
 /* KVM_RUN is about to be called at tsc for a guest in ring 3 or another. */
 void kb_view_open(struct kb_view *w, uint64_t tsc, bool ring3);
 /* Where the view opens. */

@@ -19,9 +19,10 @@ protected:
 
 	void simulate(double scale, uint64_t bound_ps)
 	{
-		const uint64_t cost[2] = {8000000, 8000000}, least[2] = {4000000, 4000000};
+		const uint64_t cost[2] = {8000000, 8000000};
+		const kb_view_ways ways = {{4000000, 4000000}, {4000000, 4000000}, {1000000, 1000000}, {1000000, 1000000}};
 		kb_clock_init_tsc(&v->clock, v->tsc_hz, scale, cost);
-		kb_view_calibrate(&v->view, v->tsc_hz, least, least);
+		kb_view_calibrate(&v->view, v->tsc_hz, &ways);
 		fixture::ioctl_hook = [this](int, unsigned long request, void *arg, int &rc) {
 			if (request != KVM_SET_DEVICE_ATTR)
 				return false;

@@ -25,6 +25,7 @@ union value {
 
 _Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_tsc) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
 
 struct key {
@@ -41,6 +42,7 @@ struct key {
 static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
 static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
+static const char *const tsc_words[] = { "auto", "guest", "host", NULL };
 static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
 
 /* ---- range checks ---- */
@@ -220,6 +222,10 @@ static const struct key keys[] = {
 	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
 	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory"),
 	KEY(debugcon, STRING, "null", check_chardev, "port 0xE9: same syntax as serial"),
+	KEY(pvclock, BOOL, "yes", NULL, "kvm-clock: the guest reads simulated time from a page, without an exit"),
+	KEY_WORD(tsc, tsc_words, "auto",
+	    "the guest's TSC: guest (simulated time; refused where the host's KVM cannot), host (the host's), auto (guest if possible)"),
+	KEY_PS(tsc_bound, "1us", check_time, "tsc=guest: the TSC is set at an entry when it would be off by more"),
 	KEY(start_date, STRING, "2000-01-01T00:00:00", check_date, "RTC at time 0: YYYY-MM-DDTHH:MM:SS (UTC) or host"),
 	KEY_PS(completion_timeout, "1s", check_time, "an access whose target takes longer fails; 0: never"),
 	KEY(reset_ends, BOOL, "no", NULL, "guest reset ends the run instead of restarting the guest"),

@@ -73,6 +73,7 @@ struct kb_pc {
 	struct kb_region post; /* port 0x80 */
 	struct kb_boot boot;
 	bool huge1g;           /* the CPU has 1 GiB pages */
+	int64_t start_s;       /* Unix time at simulated time 0 */
 	unsigned long inits, apic_moves, resets; /* for the log's sake */
 	bool reset_wanted;
 	int exit_status;       /* -1 until the guest writes the debug-exit port */

@@ -20,6 +20,7 @@ struct kb_stay {
 	uint64_t left;   /* host TSC at its end */
 	uint64_t ticks;  /* host TSC ticks it took */
 	uint64_t stolen; /* of these, the thread was not running */
+	uint64_t shown;  /* the guest may have read clocks that go on by themselves up to so many ticks: no less has passed */
 	bool ring3;      /* the guest is in ring 3 at the exit */
 	bool kicked;     /* a signal ended it */
 	bool stepped;    /* it was a single step that made no exit to be served */

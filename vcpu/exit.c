@@ -142,6 +142,10 @@ int kb_exit_handle(struct kb_vcpu *v, struct kvmbox_error *err)
 	case KVM_EXIT_IO:
 		access_port(v);
 		return 0;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		kb_msr_exit(v);
+		return 0;
 	case KVM_EXIT_HLT:
 		v->stats.exits[KB_EXIT_HLT]++;
 		v->state = KB_VCPU_HALTED;

@@ -43,6 +43,7 @@ static int inject_nmi(struct kb_vcpu *v, struct kvmbox_error *err)
 	if (rc < 0)
 		return kb_fail(err, -rc, "KVM_NMI failed: %s", strerror(-rc));
 	v->stats.nmis++;
+	v->view.event = true;
 	v->step.nmi = v->step.why != 0;
 	return 0;
 }
@@ -79,6 +80,7 @@ static int inject(struct kb_vcpu *v, struct kvmbox_error *err)
 		if (rc < 0)
 			return kb_fail(err, -rc, "KVM_INTERRUPT of vector %d failed: %s", vector, strerror(-rc));
 		v->stats.interrupts++;
+		v->view.event = true;
 		v->run->ready_for_interrupt_injection = 0;
 	}
 	if (v->intr)
@@ -158,6 +160,44 @@ static uint64_t stay(struct kb_vcpu *v, uint64_t ticks)
 	return ticks > v->min_ticks ? ticks : v->min_ticks;
 }
 
+/* Does the guest have clocks that it can see moving between two exits? */
+static bool shows_clocks(const struct kb_vcpu *v)
+{
+	return v->pvclock.page || v->tsc.simulated;
+}
+
+/* Last thing before an entry: what it reads without an exit shows guest time. */
+static int show_clocks(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = kb_guest_tsc_enter(&v->tsc, &v->view, ring3(v), err);
+
+	if (!rc)
+		kb_pvclock_show(&v->pvclock, &v->clock, &v->view, v->tsc.offset);
+	return rc;
+}
+
+/* First thing after an exit: up to where it may have read them. Without any, too: it learns from each stay. */
+static uint64_t clocks_shown(struct kb_vcpu *v, const struct kb_stay *stay, bool access)
+{
+	const struct kb_view_end end = {
+		.tsc = stay->left, .ring3 = stay->ring3, .access = access, .kick = v->kick.latest_tsc, .stolen = stay->stolen,
+	};
+	uint64_t shown = kb_view_close(&v->view, &end);
+
+	kb_guest_tsc_leave(&v->tsc, &v->view, shown);
+	return shown;
+}
+
+static bool is_access(const struct kvm_run *run)
+{
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO: case KVM_EXIT_MMIO: case KVM_EXIT_HLT: case KVM_EXIT_X86_RDMSR: case KVM_EXIT_X86_WRMSR:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int kb_run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 {
 	char where[512];
@@ -170,9 +210,10 @@ int kb_run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 	return kb_fail(err, code, "KVM_RUN failed: %s; %s", strerror(code), where);
 }
 
-int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay)
+int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay, struct kvmbox_error *err)
 {
-	uint64_t t0;
+	uint64_t t0, shown;
+	bool shows = shows_clocks(v);
 	int rc, code;
 
 	if (v->client.get_cr8)
@@ -181,12 +222,22 @@ int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay)
 	t0 = kb_tsc();
 	kb_kick_within(&v->kick, t0, ticks);
 	kb_steal_enter(&v->steal, t0);
+	kb_view_open(&v->view, t0, ring3(v));
+	if (shows) {
+		rc = show_clocks(v, err);
+		if (rc)
+			return rc;
+	}
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
 	*stay = (struct kb_stay){ .left = kb_tsc(), .ring3 = ring3(v), .kicked = code == EINTR,
 		.stepped = !code && v->run->exit_reason == KVM_EXIT_DEBUG };
 	stay->ticks = stay->left - t0;
 	stay->stolen = kb_steal_leave(&v->steal, t0, stay->ticks);
+	shown = clocks_shown(v, stay, !code && is_access(v->run));
+	stay->shown = shows ? shown : 0;
+	if (!code)
+		v->view.event = false;
 
 	v->state = KB_VCPU_READY;
 	count_stay(v, stay);
@@ -210,7 +261,9 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 		kb_clock_reach(&v->clock, deadline);
 		return 0;
 	}
-	code = kb_run_stay(v, ticks, &stayed);
+	code = kb_run_stay(v, ticks, &stayed, err);
+	if (code < 0)
+		return code;
 	kb_clock_account(&v->clock, &stayed);
 	if (code == EINTR) {
 		v->stats.exits[KB_EXIT_KICK]++;

@@ -481,8 +481,8 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 	if (rc)
 		return rc;
 	v->run->request_interrupt_window = 0;
-	code = kb_run_stay(v, v->tsc_hz / PATIENCE_HZ, &stay);
-	return after(v, &stay, code, err);
+	code = kb_run_stay(v, v->tsc_hz / PATIENCE_HZ, &stay, err);
+	return code < 0 ? code : after(v, &stay, code, err);
 }
 
 bool kb_step_may_glide(const struct kb_vcpu *v)

@@ -64,6 +64,12 @@ static uint64_t supported_xcr0(const struct kb_cpuid *cpuid)
 	return xsave ? xcr0 : 0;
 }
 
+int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err)
+{
+	v->xcr0 = supported_xcr0(cpuid);
+	return vcpu_ioctl(v, KVM_SET_CPUID2, (void *)(uintptr_t)&cpuid->head, err);
+}
+
 static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err)
 {
 	const struct kb_kvm_api *api = v->vm->api;
@@ -77,10 +83,9 @@ static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_
 		v->run = NULL;
 		return kb_fail(err, errno, "cannot map vCPU %u's kvm_run: %s", v->id, strerror(errno));
 	}
-	rc = vcpu_ioctl(v, KVM_SET_CPUID2, (void *)(uintptr_t)&cpuid->head, err);
+	rc = kb_vcpu_set_cpuid(v, cpuid, err);
 	if (rc)
 		return rc;
-	v->xcr0 = supported_xcr0(cpuid);
 	v->sync_regs = ((unsigned)kb_kvm_check(api, v->vm->fd, KVM_CAP_SYNC_REGS) & SYNC_REGS) == SYNC_REGS;
 	if (v->sync_regs)
 		v->run->kvm_valid_regs = SYNC_REGS;
@@ -138,6 +143,7 @@ void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise)
 
 	v->precise = precise;
 	v->kick_ticks = latency_ns * mhz / 1000u;
+	v->view.slack_ticks = 8 * v->kick_ticks; /* a late one takes a few medians */
 	v->floor_ticks = v->min_ticks = (latency_ns > DEFAULT_FLOOR_NS ? latency_ns : DEFAULT_FLOOR_NS) * mhz / 1000u;
 }
 

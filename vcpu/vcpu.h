@@ -18,8 +18,11 @@
 
 #include "vcpu/clock.h"
 #include "vcpu/cpuid.h"
+#include "vcpu/guest_tsc.h"
 #include "vcpu/histogram.h"
 #include "vcpu/kick.h"
+#include "vcpu/msr.h"
+#include "vcpu/pvclock.h"
 #include "vcpu/steal.h"
 #include "vcpu/step.h"
 #include "vcpu/vm.h"
@@ -48,7 +51,7 @@ enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_
 
 /* Why the guest was left, for the statistics; kvmbox_get_stats() has a field for each. */
 enum kb_exit_kind {
-	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW, KB_EXIT_STEP,
+	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW, KB_EXIT_MSR, KB_EXIT_STEP,
 	KB_EXIT_OTHER, /* handled without a device, or the end of the run */
 	KB_EXIT_KINDS
 };
@@ -82,6 +85,10 @@ struct kb_vcpu {
 	struct kb_steal steal;
 	struct kb_step step;
 	struct kb_kick kick;
+	struct kb_view view;         /* what the guest can see of the TSC in a stay */
+	struct kb_guest_tsc tsc;     /* the clocks it reads without an exit */
+	struct kb_pvclock pvclock;
+	struct kb_msrs msrs;         /* answered by the box */
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
 	bool precise;            /* kick early by kick_ticks and charge the rest as stall */
@@ -114,6 +121,9 @@ void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native);
  * instruction whose access is under way is the first of them. UINT64_MAX: never, forgets an earlier call. -EOPNOTSUPP.
  */
 int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err);
+
+/* Another table than kb_vcpu_create's, before the first run. */
+int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err);
 
 /* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
 int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);

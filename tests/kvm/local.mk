@@ -4,7 +4,9 @@ KVM_TESTS = \
 	tests/kvm/clock_source_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
+	tests/kvm/guest_tsc_test \
 	tests/kvm/posted_test \
+	tests/kvm/pvclock_test \
 	tests/kvm/probe_test \
 	tests/kvm/stats_test \
 	tests/kvm/step_hostile_test \
@@ -24,3 +26,4 @@ tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_guest_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_posted_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_stats_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_pvclock_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

@@ -10,7 +10,12 @@ constexpr uint64_t hz = 2000000000;
 
 void account(kb_clock &c, uint64_t ticks, bool ring3, bool kicked, uint64_t stolen = 0)
 {
-	const kb_stay stay = { 0, ticks, stolen, ring3, kicked, false, 0 };
+	kb_stay stay{};
+
+	stay.ticks = ticks;
+	stay.stolen = stolen;
+	stay.ring3 = ring3;
+	stay.kicked = kicked;
 
 	kb_clock_account(&c, &stay);
 }
@@ -125,9 +130,11 @@ TEST(clock, StolenTimeDoesNotCount)
 TEST(clock, HostFollowsTheHost)
 {
 	kb_clock c;
-	kb_stay stay = { 10000, 4000, 1000, true, false };
+	kb_stay stay{};
 
 	kb_clock_init_host(&c, hz, 2);
+	stay.left = 10000;
+	stay.ticks = 4000;
 	kb_clock_account(&c, &stay);
 	EXPECT_NEAR(double(c.now_ps), 4000 * 500 * 2, 1);
 	stay.left = 20000;
@@ -137,6 +144,30 @@ TEST(clock, HostFollowsTheHost)
 	stay.left = 1000000000;
 	kb_clock_account(&c, &stay);
 	EXPECT_NEAR(double(c.now_ps), 18000 * 500 * 2, 1);
+}
+
+// What the guest may have read is the past: the clock is not behind it, whatever the exit cost.
+TEST(clock, TscReachesWhatWasShown)
+{
+	const uint64_t cost_ps[2] = { 1000000, 1000000 }; // 2000 ticks
+	kb_stay stay{};
+	kb_clock c;
+
+	kb_clock_init_tsc(&c, hz, 1, cost_ps);
+	stay.ticks = 3000;
+	stay.shown = 1500;
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 1500 * 500, 1);
+	stay.shown = 500; // less than it is charged anyway
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 2500 * 500, 1);
+	stay.stolen = 1000;
+	stay.shown = 3000; // stolen, but seen
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 5500 * 500, 2);
+	kb_clock_init_fixed(&c, hz, 1000, 77000);
+	kb_clock_account(&c, &stay);
+	EXPECT_EQ(c.now_ps, 1000u) << "nothing moved that could have been seen";
 }
 
 TEST(clock, RatesDoNotDrift)

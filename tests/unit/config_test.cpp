@@ -57,6 +57,9 @@ TEST_F(config, defaults)
 	EXPECT_STREQ(c.debugcon, "null");
 	EXPECT_STREQ(c.start_date, "2000-01-01T00:00:00");
 	EXPECT_STREQ(c.pace, "none");
+	EXPECT_TRUE(c.pvclock);
+	EXPECT_EQ(c.tsc, KVMBOX_TSC_AUTO);
+	EXPECT_EQ(c.tsc_bound_ps, us);
 	EXPECT_EQ(c.completion_timeout_ps, s);
 	EXPECT_FALSE(c.reset_ends);
 	EXPECT_FALSE(c.stats);
@@ -131,6 +134,20 @@ TEST_F(config, times)
 	EXPECT_TRUE(says("ps, ns, us, ms or s")) << err.msg;
 	EXPECT_EQ(set("quantum", "1.5ps"), -EINVAL);
 	EXPECT_TRUE(says("whole number of picoseconds")) << err.msg;
+}
+
+TEST_F(config, clocks_of_the_guest)
+{
+	EXPECT_EQ(parse("pvclock=no tsc=guest tsc_bound=0"), 0) << err.msg;
+	EXPECT_FALSE(c.pvclock);
+	EXPECT_EQ(c.tsc, KVMBOX_TSC_GUEST);
+	EXPECT_EQ(c.tsc_bound_ps, 0u);
+	EXPECT_EQ(set("tsc", "host"), 0);
+	EXPECT_EQ(c.tsc, KVMBOX_TSC_HOST);
+	EXPECT_EQ(set("tsc", "simulated"), -EINVAL);
+	EXPECT_TRUE(says("must be one of: auto guest host")) << err.msg;
+	EXPECT_EQ(set("tsc_bound", "86401s"), -EINVAL);
+	EXPECT_TRUE(says("one day")) << err.msg;
 }
 
 TEST_F(config, zero_times)
@@ -428,6 +445,8 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 	refused("time_scale", [](auto &d) { d.time_scale = INFINITY; });
 	refused("time_scale", [](auto &d) { d.time_scale = -0.0; });
 	refused("guest_format", [](auto &d) { memset(&d.guest_format, 0x7f, sizeof(d.guest_format)); });
+	refused("tsc", [](auto &d) { memset(&d.tsc, 3, sizeof(d.tsc)); });
+	refused("tsc_bound", [](auto &d) { d.tsc_bound_ps = KVMBOX_TIME_NEVER; });
 	refused("clock", [](auto &d) { memset(&d.clock, 2, sizeof(d.clock)); });
 	refused("serial", [](auto &d) { d.serial = nullptr; });
 	refused("debugcon", [](auto &d) { d.debugcon = nullptr; });

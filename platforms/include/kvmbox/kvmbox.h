@@ -56,6 +56,13 @@ enum kvmbox_slices {
 	KVMBOX_SLICES_EAGER,   /* it is kicked at t and leaves as late as the host lets it */
 };
 
+/* What the guest's time-stamp counter counts. */
+enum kvmbox_tsc {
+	KVMBOX_TSC_AUTO,  /* guest where that works, else host */
+	KVMBOX_TSC_GUEST, /* simulated time; kvmbox_create() fails where it cannot */
+	KVMBOX_TSC_HOST,  /* the host's TSC, exits, simulation and all */
+};
+
 /* How accesses of a function meet simulated time. */
 enum kvmbox_access_mode {
 	KVMBOX_SYNCHRONISED,  /* simulator first reaches the guest's time; delay starts at 0 */
@@ -89,7 +96,10 @@ struct kvmbox_config {
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
 	char *debugcon;           /* port 0xE9 back end, same syntax */
-	char *start_date;         /* RTC at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
+	bool pvclock;             /* kvm-clock: a page from which the guest reads simulated time without an exit */
+	enum kvmbox_tsc tsc;
+	uint64_t tsc_bound_ps;    /* tsc=guest: set the TSC at an entry when it would be off by more */
+	char *start_date;         /* RTC and wall clock at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
 	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
 	/* What accesses to BARs cost beside the target's time; functions may have their own. At most a day each. */
@@ -338,12 +348,13 @@ struct kvmbox_stats {
 	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
 
 	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */
-	uint64_t exits;             /* the sum of the next seven */
+	uint64_t exits;             /* the sum of the next eight */
 	uint64_t exits_mmio;        /* accesses to memory addresses */
 	uint64_t exits_pio;         /* accesses to ports */
 	uint64_t exits_hlt;
 	uint64_t exits_kick;        /* the end of a slice, or any other signal */
 	uint64_t exits_window;      /* the guest has become ready for an interrupt that waits */
+	uint64_t exits_msr;         /* accesses to MSRs that the box serves, or that nobody knows */
 	uint64_t exits_step;        /* a single step is done */
 	uint64_t exits_other;
 

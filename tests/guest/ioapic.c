@@ -23,9 +23,11 @@ static void on_edge(int vector)
 
 static void on_extint(int vector)
 {
-	(void)vector;
 	tick();
-	pic_eoi(0);
+	if (vector == PIC_VECTOR + 4)
+		inb(0x3fa); /* the UART's request goes */
+	else
+		pic_eoi(0);
 }
 
 static void on_nmi(struct guest_exception *e)
@@ -151,6 +153,28 @@ static void extint(void)
 	CHECK(41, ticks == TICKS);
 }
 
+/* Two requests at once, and automatic EOI: INTR would stay high, but each is an edge for the I/O APIC. */
+static void extint_twice(void)
+{
+	irq_handler(PIC_VECTOR + 4, on_extint);
+	outb(0x20, 0x11);
+	outb(0x21, PIC_VECTOR);
+	outb(0x21, 4);
+	outb(0x21, 3); /* 8086, automatic EOI */
+	pic_mask(0);
+	expect_ticks(2);
+	pit_start(0, 12);
+	outb(0x3fc, 0x0b); /* DTR, RTS, OUT2 */
+	outb(0x3f9, 2);    /* transmitter empty: IRQ 4 */
+	spin_ns(MS / 10);
+	outb(0x21, 0xea); /* IRQ 0, 2, 4 */
+	irq_enable();
+	spin_ns(MS);
+	irq_disable();
+	outb(0x3f9, 0);
+	CHECK(50, ticks == 2);
+}
+
 int main(void)
 {
 	pic_init();
@@ -160,5 +184,6 @@ int main(void)
 	level();
 	directed_eoi();
 	extint();
+	extint_twice();
 	return 0;
 }

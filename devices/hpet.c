@@ -120,8 +120,6 @@ static void sync(struct comparator *c, uint64_t tick)
 {
 	uint64_t d = distance(c), passed = tick - c->synced;
 
-	if (tick <= c->synced)
-		return;
 	c->synced = tick;
 	if (!d || d > passed)
 		return;

@@ -141,7 +141,7 @@ TEST_F(msr, exits_reach_the_handlers)
 	EXPECT_TRUE(exit(KVM_EXIT_X86_RDMSR, 0x101));
 	EXPECT_EQ(run.msr.data, 1000u + 0x101);
 	EXPECT_EQ(advanced, 2);
-	EXPECT_EQ(v.stats.exits_other, 2u);
+	EXPECT_EQ(v.stats.exits[KB_EXIT_MSR], 2u);
 }
 
 TEST_F(msr, what_is_not_there_is_a_fault)

@@ -72,7 +72,9 @@ protected:
 	// The guest runs for ticks, and the first counter goes up by n.
 	void stay(uint64_t ticks, uint64_t n)
 	{
-		const kb_stay s = { 0, ticks, 0, true, false };
+		kb_stay s{};
+
+		s.ticks = ticks;
 
 		counters.begin()->second += n;
 		kb_clock_account(&c, &s);

@@ -618,7 +618,7 @@ TEST_F(step, slices_end_at_the_first_boundary)
 	on_yield = [&] { ends.push_back(v->clock.now_ps); return yields < 3 ? 0 : give_up(); };
 	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_EQ(ends, (std::vector<uint64_t>{11 * insn, 22 * insn, 33 * insn}));
-	EXPECT_EQ(v->stats.overshoot_max_ps, 0u);
+	EXPECT_EQ(v->stats.overshoot.max_ps, 0u);
 }
 
 GUEST_CODE(long_string, "cld\n mov $0x40000, %ecx\n mov $0x200000, %edi\n rep stosb\n" END)

@@ -14,7 +14,7 @@ enum clocks_register {
 	CLOCKS_NOW = 0x00,   /* read: SystemC's time, ps; takes none */
 	CLOCKS_WAIT = 0x08,  /* read: takes a random time */
 	CLOCKS_UNTIL = 0x10, /* read: until when to go on, ps */
-	CLOCKS_HAS = 0x18,   /* read: bit n: there is clock n */
+	CLOCKS_WORK = 0x18,  /* read: how much to compute at a time */
 };
 
 enum clocks_clock {
@@ -23,6 +23,9 @@ enum clocks_clock {
 	CLOCKS_PIT,    /* counter 2, mode 2: counts down from 65536 */
 	CLOCKS_LAPIC,  /* timer, divided by 16, counts down from 2^32 - 1 */
 	CLOCKS_RTC,    /* second of the day */
+	CLOCKS_HPET,   /* main counter, 100 MHz */
+	CLOCKS_PM,     /* ACPI PM timer, 24 bits of 3.579545 MHz */
+	CLOCKS_PAGE,   /* kvm-clock, ns */
 	CLOCKS_COUNT,
 };
 

@@ -103,7 +103,7 @@ TEST_P(exact, same_to_the_byte)
 		EXPECT_EQ(run(GetParam()), alone) << "under load, run " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(clocks, exact, testing::Values("clock=fixed", "clock=fixed fixed_exit=500ns quantum=100us"),
+INSTANTIATE_TEST_SUITE_P(clocks, exact, testing::Values("clock=fixed", "clock=fixed fixed_exit=500ns quantum=100us", "clock=step step=200ns"),
 			 [](auto &i) { return std::to_string(i.index); });
 
 // README states the error of the tsc clock; this is far beyond it. Without account of what the host takes away it is milliseconds.

@@ -184,21 +184,26 @@ tests_platform_foreign_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_foreign_test_LDADD = $(REAL_LIBS)
 
 # All clocks of the guest against each other; one program per clock source.
-ALL_CLOCKS_TESTS = tests/platform/all_clocks_fixed_test tests/platform/all_clocks_scaled_test tests/platform/all_clocks_tsc_test
+ALL_CLOCKS_TESTS = tests/platform/all_clocks_fixed_test tests/platform/all_clocks_scaled_test \
+	tests/platform/all_clocks_step_test tests/platform/all_clocks_tsc_test
 check_PROGRAMS += $(ALL_CLOCKS_TESTS)
 TESTS += $(ALL_CLOCKS_TESTS)
 ALL_CLOCKS_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DALL_CLOCKS_GUEST='"$(abs_builddir)/tests/platform/all_clocks.elf"'
 
 tests_platform_all_clocks_fixed_test_SOURCES = tests/platform/all_clocks_test.cpp
-tests_platform_all_clocks_fixed_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=fixed"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_fixed_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=fixed"' -DTEST_PAUSE_MS=100 -DTEST_WORK=100000
 tests_platform_all_clocks_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_all_clocks_fixed_test_LDADD = $(REAL_LIBS)
 tests_platform_all_clocks_scaled_test_SOURCES = tests/platform/all_clocks_test.cpp
-tests_platform_all_clocks_scaled_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"time_scale=0.1"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_scaled_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"time_scale=0.1"' -DTEST_PAUSE_MS=100 -DTEST_WORK=100000
 tests_platform_all_clocks_scaled_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_all_clocks_scaled_test_LDADD = $(REAL_LIBS)
+tests_platform_all_clocks_step_test_SOURCES = tests/platform/all_clocks_test.cpp
+tests_platform_all_clocks_step_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=step step=100ns"' -DTEST_PAUSE_MS=900 -DTEST_WORK=20
+tests_platform_all_clocks_step_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_all_clocks_step_test_LDADD = $(REAL_LIBS)
 tests_platform_all_clocks_tsc_test_SOURCES = tests/platform/all_clocks_test.cpp
-tests_platform_all_clocks_tsc_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=tsc"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_tsc_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=tsc"' -DTEST_PAUSE_MS=100 -DTEST_WORK=100000
 tests_platform_all_clocks_tsc_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_all_clocks_tsc_test_LDADD = $(REAL_LIBS)
 

@@ -75,7 +75,6 @@ protected:
 		kb_stay s{};
 
 		s.ticks = ticks;
-
 		counters.begin()->second += n;
 		kb_clock_account(&c, &s);
 	}

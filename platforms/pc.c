@@ -1,4 +1,7 @@
 /* The PC: see pc.h for the map. */
+#ifdef HAVE_CONFIG_H
+#include <config.h> /* PACKAGE_VERSION */
+#endif
 #include "platforms/pc.h"
 
 #include <errno.h>
@@ -8,6 +11,7 @@
 
 #include <kvmbox/probe.h>
 #include "platforms/boot.h"
+#include "platforms/tables.h"
 #include "vcpu/probe.h"
 
 #define IRQ_PIT 0
@@ -21,6 +25,20 @@
 
 /* ISA interrupts of PIRQA-D, as firmware would route them. */
 static const uint8_t pirq_irq[4] = { 10, 11, 5, 9 };
+
+/* What the firmware tables say of the chipset. */
+#define PORT_A 0x92
+#define PORT_KBD_DATA 0x60 /* of a controller without keyboard, no reason to look for one */
+#define PORT_KBD_COMMAND 0x64
+#define IOAPIC_BASE 0xfec00000u
+#define GSI_PIT 2   /* I/O APIC pins */
+#define GSI_PIRQ 16 /* PIRQA-D: 16-19 */
+#define HPET_BASE 0xfed00000u
+#define HPET_ID 0x8086a201u /* low half of its capabilities: revision 1, 3 timers, 64 bits, legacy replacement */
+#define HPET_MIN_TICK 100
+#define PM_BASE 0x600
+#define IRQ_SCI 9
+#define S5_TYPE 0
 
 /* ---- run loop: the client's side ------------------------------------------- */
 
@@ -216,6 +234,12 @@ static int make_consoles(struct kb_pc *pc, struct kvmbox_error *err)
 	return rc;
 }
 
+/* Not all hosts have the address bits. */
+static bool has_pci64(const struct kb_pc *pc)
+{
+	return pc->vm->gpa_limit >= KB_PC_PCI64_BASE + KB_PC_PCI64_SIZE - 1;
+}
+
 static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_reset_config reset = { .io = &pc->vm->io, .reset = wire_reset, .opaque = pc };
@@ -231,7 +255,7 @@ static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 	pci.cf9_read = kb_reset_cf9_read;
 	pci.cf9_write = kb_reset_cf9_write;
 	pci.cf9_opaque = pc->reset;
-	if (pc->vm->gpa_limit >= KB_PC_PCI64_BASE + KB_PC_PCI64_SIZE - 1) {
+	if (has_pci64(pc)) {
 		pci.mem64_base = KB_PC_PCI64_BASE;
 		pci.mem64_size = KB_PC_PCI64_SIZE;
 	}
@@ -295,6 +319,43 @@ static int load(struct kb_pc *pc, struct kvmbox_error *err)
 	return rc;
 }
 
+/* ---- firmware tables --------------------------------------------------------------- */
+
+static void tables_pci(const struct kb_pc *pc, struct kb_tables_config *t)
+{
+	int i;
+
+	t->pci_io = (struct kb_tables_window){ KB_PC_PCI_IO_BASE, KB_PC_PCI_IO_END - KB_PC_PCI_IO_BASE };
+	t->pci_mem32 = (struct kb_tables_window){ KB_PC_PCI32_BASE, KB_PC_PCI32_END - KB_PC_PCI32_BASE };
+	if (has_pci64(pc))
+		t->pci_mem64 = (struct kb_tables_window){ KB_PC_PCI64_BASE, KB_PC_PCI64_SIZE };
+	for (i = 0; i < 4; i++) {
+		t->pirq_gsi[i] = (uint8_t)(GSI_PIRQ + i);
+		t->pirq_irq[i] = pirq_irq[i];
+	}
+}
+
+/* What firmware would have found and left behind. */
+static int write_tables(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	uint64_t ram = pc->cfg->ram, low = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE;
+	struct kb_tables_config t = {
+		.cpus = 1, .cpu_vendor = pc->cpu.vendor, .cpu_name = pc->cpu.name,
+		.cpu_signature = pc->cpu.signature, .cpu_features = pc->cpu.features,
+		.ram_below_4g = low, .ram_above_4g = ram - low,
+		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = IOAPIC_BASE, .pit_gsi = GSI_PIT,
+		.hpet_base = HPET_BASE, .hpet_id = HPET_ID, .hpet_min_tick = HPET_MIN_TICK,
+		.sci_irq = IRQ_SCI, .pm_event = PM_BASE, .pm_control = PM_BASE + 4, .pm_timer = PM_BASE + 8,
+		.reset_port = 0xcf9, .reset_value = 0x06, .s5_type = S5_TYPE,
+		.com1_port = COM1_PORT, .com1_irq = IRQ_COM1, .version = PACKAGE_VERSION,
+		.ports = { { PORT_POST, 1 }, { PORT_A, 1 }, { KB_DEBUGPORT_CONSOLE, 1 }, { KB_DEBUGPORT_EXIT, 4 },
+			   { KB_SIMTIME_PORT, KB_SIMTIME_PORTS }, { PORT_KBD_DATA, 1 }, { PORT_KBD_COMMAND, 1 } },
+	};
+
+	tables_pci(pc, &t);
+	return kb_tables_write(&pc->vm->mem, &t, err);
+}
+
 /* Loads the guest and puts the CPU at its entry. */
 static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 {
@@ -303,6 +364,10 @@ static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 	if (!pc->cfg->guest)
 		return kb_vcpu_start_reset(pc->vcpu, err);
 	rc = load(pc, err);
+	if (rc)
+		return rc;
+	if (pc->boot.mode != KB_BOOT_REAL16)
+		rc = write_tables(pc, err);
 	if (rc)
 		return rc;
 	kb_boot_write_tables(&pc->vm->mem, &pc->boot, pc->huge1g);
@@ -317,6 +382,28 @@ static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 }
 
 /* ---- life ------------------------------------------------------------------------ */
+
+static void note_cpu(struct kb_pc *pc, struct kb_cpuid *cpuid)
+{
+	const struct kvm_cpuid_entry2 *e = kb_cpuid_find(cpuid, 0, 0);
+	uint32_t i;
+
+	if (e) {
+		memcpy(pc->cpu.vendor, &e->ebx, 4);
+		memcpy(pc->cpu.vendor + 4, &e->edx, 4);
+		memcpy(pc->cpu.vendor + 8, &e->ecx, 4);
+	}
+	e = kb_cpuid_find(cpuid, 1, 0);
+	if (e) {
+		pc->cpu.signature = e->eax;
+		pc->cpu.features = e->edx;
+	}
+	for (i = 0; i < 3; i++) {
+		e = kb_cpuid_find(cpuid, 0x80000002 + i, 0);
+		if (e)
+			memcpy(pc->cpu.name + 16 * i, &e->eax, 16); /* EAX to EDX follow one another */
+	}
+}
 
 static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
 {
@@ -334,6 +421,7 @@ static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbo
 	if (rc)
 		return rc;
 	kb_cpuid_fit(&cpuid, 0, 1);
+	note_cpu(pc, &cpuid);
 	ext = kb_cpuid_find(&cpuid, 0x80000001, 0);
 	pc->huge1g = ext && (ext->edx & CPUID_EXT_EDX_PDPE1GB);
 	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, &cpuid, &client, err);

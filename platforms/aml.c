@@ -108,7 +108,7 @@ void kb_aml_name(struct kb_aml *a, const char *name)
 
 static void begin(struct kb_aml *a)
 {
-	if (a->depth == KB_AML_DEPTH)
+	if (a->depth >= KB_AML_DEPTH)
 		a->bad = true;
 	else
 		a->open[a->depth] = a->out.len;

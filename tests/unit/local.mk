@@ -1,6 +1,7 @@
 # Unit tests: one program per device or bus, linked with the room's pieces directly. NAME_test is made from
 # NAME_test.cpp; say only what differs.
 UNIT_TESTS = \
+	tests/unit/aml_test \
 	tests/unit/bus_test \
 	tests/unit/chardev_test \
 	tests/unit/clock_test \
@@ -17,6 +18,7 @@ UNIT_TESTS = \
 	tests/unit/rtc_test \
 	tests/unit/simtime_test \
 	tests/unit/steal_test \
+	tests/unit/tables_test \
 	tests/unit/timer_test \
 	tests/unit/uart_test
 check_PROGRAMS += $(UNIT_TESTS)
@@ -24,3 +26,5 @@ TESTS += $(UNIT_TESTS)
 
 tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/unit/pci_bar_test.cpp \
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
+tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/tables_acpi_test.cpp \
+	tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp

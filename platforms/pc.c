@@ -321,7 +321,7 @@ static int load(struct kb_pc *pc, struct kvmbox_error *err)
 
 /* ---- firmware tables --------------------------------------------------------------- */
 
-static void tables_pci(const struct kb_pc *pc, struct kb_tables_config *t)
+static void describe_pci(const struct kb_pc *pc, struct kb_tables_config *t)
 {
 	int i;
 
@@ -335,8 +335,8 @@ static void tables_pci(const struct kb_pc *pc, struct kb_tables_config *t)
 	}
 }
 
-/* What firmware would have found and left behind. */
-static int write_tables(struct kb_pc *pc, struct kvmbox_error *err)
+/* What firmware would have found. */
+static struct kb_tables_config describe(const struct kb_pc *pc)
 {
 	uint64_t ram = pc->cfg->ram, low = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE;
 	struct kb_tables_config t = {
@@ -352,8 +352,8 @@ static int write_tables(struct kb_pc *pc, struct kvmbox_error *err)
 			   { KB_SIMTIME_PORT, KB_SIMTIME_PORTS }, { PORT_KBD_DATA, 1 }, { PORT_KBD_COMMAND, 1 } },
 	};
 
-	tables_pci(pc, &t);
-	return kb_tables_write(&pc->vm->mem, &t, err);
+	describe_pci(pc, &t);
+	return t;
 }
 
 /* Loads the guest and puts the CPU at its entry. */
@@ -366,10 +366,13 @@ static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 	rc = load(pc, err);
 	if (rc)
 		return rc;
-	if (pc->boot.mode != KB_BOOT_REAL16)
-		rc = write_tables(pc, err);
-	if (rc)
-		return rc;
+	if (pc->boot.mode != KB_BOOT_REAL16) { /* firmware makes its own */
+		const struct kb_tables_config t = describe(pc);
+
+		rc = kb_tables_write(&pc->vm->mem, &t, err);
+		if (rc)
+			return rc;
+	}
 	kb_boot_write_tables(&pc->vm->mem, &pc->boot, pc->huge1g);
 	switch (pc->boot.mode) {
 	case KB_BOOT_LONG64:
@@ -401,7 +404,7 @@ static void note_cpu(struct kb_pc *pc, struct kb_cpuid *cpuid)
 	for (i = 0; i < 3; i++) {
 		e = kb_cpuid_find(cpuid, 0x80000002 + i, 0);
 		if (e)
-			memcpy(pc->cpu.name + 16 * i, &e->eax, 16); /* EAX to EDX follow one another */
+			memcpy(pc->cpu.name + 16 * i, (const uint32_t[]){ e->eax, e->ebx, e->ecx, e->edx }, 16);
 	}
 }
 

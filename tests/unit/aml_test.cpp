@@ -23,7 +23,7 @@ bytes operator+(bytes a, const bytes &b)
 bytes text(const std::string &s) { return {s.begin(), s.end()}; }
 
 // What the calls write; nothing if they went wrong.
-bytes aml(const std::function<void(kb_aml *)> &calls, size_t cap = 1 << 21)
+bytes aml(const std::function<void(kb_aml *)> &calls, size_t cap = 0x2000)
 {
 	bytes room(cap, 0xcc);
 	kb_buf b{room.data(), room.size(), 0, false};
@@ -114,7 +114,7 @@ bytes body(size_t n)
 {
 	size_t count = n >= 0x10005 ? n - 5 : n >= 259 ? n - 3 : n >= 4 ? n - 2 : n - 1; // its size takes 1 to 5 bytes
 	bytes b(count, 0x5a);
-	return aml([&](kb_aml *a) { kb_aml_buffer(a, b.data(), b.size()); });
+	return aml([&](kb_aml *a) { kb_aml_buffer(a, b.data(), b.size()); }, count + 16);
 }
 
 TEST(aml, package_lengths_at_their_boundaries)

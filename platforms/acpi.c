@@ -358,11 +358,11 @@ enum { /* flags, table 5-34 of section 5.2.9 */
 	TMR_VAL_EXT = 1 << 8, RESET_REG_SUP = 1 << 10, HEADLESS = 1 << 12,
 };
 
-/* Set, the button bits say that there is none in the fixed hardware. */
+/* Set, the bits of buttons and RTC say that there is none in the fixed hardware. */
 static uint32_t fadt_flags(const struct kb_tables_config *cfg)
 {
-	return WBINVD | PROC_C1 | SLP_BUTTON | FIX_RTC | RESET_REG_SUP | HEADLESS |
-		(cfg->power_button ? 0 : PWR_BUTTON) | (cfg->pm_timer_32bit ? TMR_VAL_EXT : 0);
+	return WBINVD | PROC_C1 | SLP_BUTTON | RESET_REG_SUP | HEADLESS | (cfg->power_button ? 0 : PWR_BUTTON) |
+		(cfg->rtc_event ? 0 : FIX_RTC) | (cfg->pm_timer_32bit ? TMR_VAL_EXT : 0);
 }
 
 static void build_fadt(struct layout *l)

@@ -33,7 +33,6 @@ enum { INT = 0, NMI = 1, EXTINT = 3 };
 #define CPU_ENABLED 1
 #define CPU_BOOT 2
 #define APIC_VERSION 0x14
-#define IOAPIC_VERSION 0x11
 #define ALL_LAPICS 0xff
 #define CONFORMS 0 /* polarity and trigger mode as the bus has them */
 #define BUS_PCI 0
@@ -82,7 +81,7 @@ static void put_ioapic(struct table *t)
 	const struct PACKED {
 		uint8_t type, id, version, flags;
 		uint32_t address;
-	} e = { IOAPIC, t->cfg->ioapic_id, IOAPIC_VERSION, 1 /* usable */, t->cfg->ioapic_base };
+	} e = { IOAPIC, t->cfg->ioapic_id, t->cfg->ioapic_version, 1 /* usable */, t->cfg->ioapic_base };
 
 	put(t, &e, sizeof(e));
 }
@@ -99,6 +98,8 @@ static void put_interrupts(struct table *t)
 	uint8_t ioapic = t->cfg->ioapic_id;
 	unsigned i;
 
+	if (t->cfg->pic_on_pin0)
+		put_interrupt(t, IO_INTERRUPT, EXTINT, t->isa, 0, ioapic, 0);
 	for (i = 0; i < 16; i++)
 		if (i != ISA_CASCADE)
 			put_interrupt(t, IO_INTERRUPT, INT, t->isa, i, ioapic, i == 0 ? t->cfg->pit_gsi : (uint8_t)i);

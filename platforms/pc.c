@@ -31,14 +31,16 @@ static const uint8_t pirq_irq[4] = { 10, 11, 5, 9 };
 #define PORT_KBD_DATA 0x60 /* of a controller without keyboard, no reason to look for one */
 #define PORT_KBD_COMMAND 0x64
 #define IOAPIC_BASE 0xfec00000u
+#define IOAPIC_ID 0
+#define IOAPIC_VERSION 0x20
 #define GSI_PIT 2   /* I/O APIC pins */
 #define GSI_PIRQ 16 /* PIRQA-D: 16-19 */
 #define HPET_BASE 0xfed00000u
-#define HPET_ID 0x8086a201u /* low half of its capabilities: revision 1, 3 timers, 64 bits, legacy replacement */
-#define HPET_MIN_TICK 100
+#define HPET_ID 0x8086a301u /* low half of its capabilities: revision 1, 4 timers, 64 bits, legacy replacement */
+#define HPET_MIN_TICK 100   /* 1 us */
 #define PM_BASE 0x600
 #define IRQ_SCI 9
-#define S5_TYPE 0
+#define S5_TYPE 7
 
 /* ---- run loop: the client's side ------------------------------------------- */
 
@@ -343,10 +345,11 @@ static struct kb_tables_config describe(const struct kb_pc *pc)
 		.cpus = 1, .cpu_vendor = pc->cpu.vendor, .cpu_name = pc->cpu.name,
 		.cpu_signature = pc->cpu.signature, .cpu_features = pc->cpu.features,
 		.ram_below_4g = low, .ram_above_4g = ram - low,
-		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = IOAPIC_BASE, .pit_gsi = GSI_PIT,
+		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = IOAPIC_BASE, .ioapic_id = IOAPIC_ID,
+		.ioapic_version = IOAPIC_VERSION, .pit_gsi = GSI_PIT, .pic_on_pin0 = true,
 		.hpet_base = HPET_BASE, .hpet_id = HPET_ID, .hpet_min_tick = HPET_MIN_TICK,
 		.sci_irq = IRQ_SCI, .pm_event = PM_BASE, .pm_control = PM_BASE + 4, .pm_timer = PM_BASE + 8,
-		.reset_port = 0xcf9, .reset_value = 0x06, .s5_type = S5_TYPE,
+		.power_button = true, .rtc_event = true, .reset_port = 0xcf9, .reset_value = 0x06, .s5_type = S5_TYPE,
 		.com1_port = COM1_PORT, .com1_irq = IRQ_COM1, .version = PACKAGE_VERSION,
 		.ports = { { PORT_POST, 1 }, { PORT_A, 1 }, { KB_DEBUGPORT_CONSOLE, 1 }, { KB_DEBUGPORT_EXIT, 4 },
 			   { KB_SIMTIME_PORT, KB_SIMTIME_PORTS }, { PORT_KBD_DATA, 1 }, { PORT_KBD_COMMAND, 1 } },

@@ -45,9 +45,9 @@ struct kb_tables_config {
 	uint64_t ram_below_4g, ram_above_4g; /* bytes from 0 and from 4 GiB on */
 
 	uint32_t lapic_base, ioapic_base;
-	uint8_t ioapic_id;           /* what its ID register says */
-	uint8_t ioapic_pins;
+	uint8_t ioapic_id, ioapic_version; /* what its registers say */
 	uint8_t pit_gsi;             /* where ISA interrupt 0 arrives */
+	bool pic_on_pin0;            /* the 8259s' INTR goes to I/O APIC pin 0 as well as to LINT0 */
 	uint32_t hpet_base;          /* 0: no HPET */
 	uint32_t hpet_id;            /* low half of its capabilities register */
 	uint16_t hpet_min_tick;      /* shortest period without lost interrupts, in its ticks */
@@ -57,6 +57,7 @@ struct kb_tables_config {
 	uint16_t pm_event, pm_control, pm_timer; /* ports; 4, 2, 4 bytes */
 	bool pm_timer_32bit;         /* else 24 bits count */
 	bool power_button;           /* PWRBTN_STS/EN are there */
+	bool rtc_event;              /* RTC_STS/EN are there */
 	uint16_t reset_port;
 	uint8_t reset_value;
 	uint8_t s5_type;             /* SLP_TYP that means power off */

@@ -380,7 +380,7 @@ TEST_F(guest, finds_the_tables_before_and_after_a_reset)
 				 "MADT: 1 CPU, 1 I/O APIC, 2 overrides\n"
 				 "HPET: at fed00000\n"
 				 "SMBIOS: 3.0, 9 structures\n"
-				 "MP: 1.4, 149 entries\n";
+				 "MP: 1.4, 150 entries\n";
 	EXPECT_EQ(serial(), once + "once more\n" + once);
 }
 

@@ -150,18 +150,18 @@ TEST_F(acpi, fadt)
 
 TEST_F(acpi, fadt_flags_follow_the_hardware)
 {
-	enum { i8042 = 2, power = 1 << 4, wide = 1 << 8, reset = 1 << 10, hardware_reduced = 1 << 20 };
+	enum { i8042 = 2, power = 1 << 4, no_rtc = 1 << 6, wide = 1 << 8, reset = 1 << 10, hardware_reduced = 1 << 20 };
 	build();
 	uint64_t boot = le(table["FACP"], 109, 2), flags = le(table["FACP"], 112, 4);
 	EXPECT_EQ(boot, 5u) << "ISA devices, no 8042, no VGA";
-	EXPECT_EQ(flags & (power | wide | reset | hardware_reduced), uint64_t(power | reset));
+	EXPECT_EQ(flags & (power | no_rtc | wide | reset | hardware_reduced), uint64_t(power | no_rtc | reset));
 	EXPECT_EQ(flags & 1, 1u) << "WBINVD is mandatory";
-	cfg.i8042 = cfg.power_button = cfg.pm_timer_32bit = true;
+	cfg.i8042 = cfg.power_button = cfg.rtc_event = cfg.pm_timer_32bit = true;
 	table.clear();
 	area.assign(0x10000, 0);
 	build();
 	EXPECT_EQ(le(table["FACP"], 109, 2), boot | i8042);
-	EXPECT_EQ(le(table["FACP"], 112, 4), (flags | wide) & ~uint64_t(power));
+	EXPECT_EQ(le(table["FACP"], 112, 4), (flags | wide) & ~uint64_t(power | no_rtc));
 }
 
 TEST_F(acpi, madt)

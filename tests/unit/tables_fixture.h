@@ -66,7 +66,9 @@ inline kb_tables_config pc()
 	c.ram_below_4g = 256 << 20;
 	c.lapic_base = 0xfee00000;
 	c.ioapic_base = 0xfec00000;
+	c.ioapic_version = 0x20;
 	c.pit_gsi = 2;
+	c.pic_on_pin0 = true;
 	c.hpet_base = 0xfed00000;
 	c.hpet_id = 0x8086a201;
 	c.hpet_min_tick = 100;

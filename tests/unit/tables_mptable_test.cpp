@@ -65,15 +65,27 @@ TEST_F(mptable, entries_in_order_of_their_type)
 	cfg.cpus = 2;
 	cfg.ioapic_id = 9;
 	build();
-	EXPECT_EQ(entries.size(), 2u + 2 + 1 + 15 + 128 + 2);
+	EXPECT_EQ(entries.size(), 2u + 2 + 1 + 16 + 128 + 2);
 	EXPECT_TRUE(std::is_sorted(entries.begin(), entries.end(), [](const bytes &a, const bytes &b) { return a[0] < b[0]; }));
 	EXPECT_EQ(entries[0], (bytes{0, 0, 0x14, 3, 0xc1, 0x06, 0x08, 0, 0xff, 0xfb, 0x83, 0x07, 0, 0, 0, 0, 0, 0, 0, 0}));
 	EXPECT_EQ(entries[1], (bytes{0, 1, 0x14, 1, 0xc1, 0x06, 0x08, 0, 0xff, 0xfb, 0x83, 0x07, 0, 0, 0, 0, 0, 0, 0, 0}));
 	EXPECT_EQ(entries[2], (bytes{1, 0, 'P', 'C', 'I', ' ', ' ', ' '}));
 	EXPECT_EQ(entries[3], (bytes{1, 1, 'I', 'S', 'A', ' ', ' ', ' '}));
-	EXPECT_EQ(entries[4], (bytes{2, 9, 0x11, 1, 0x00, 0x00, 0xc0, 0xfe}));
+	EXPECT_EQ(entries[4], (bytes{2, 9, 0x20, 1, 0x00, 0x00, 0xc0, 0xfe}));
 	EXPECT_EQ(entries[entries.size() - 2], (bytes{4, 3, 0, 0, 1, 0, 0xff, 0})) << "8259 on LINT0";
 	EXPECT_EQ(entries.back(), (bytes{4, 1, 0, 0, 1, 0, 0xff, 1})) << "NMI on LINT1";
+}
+
+TEST_F(mptable, the_8259s_on_pin_0_if_they_are)
+{
+	build();
+	EXPECT_TRUE(has({3, 3, 0, 0, 1, 0, 0, 0}));
+	cfg.pic_on_pin0 = false;
+	entries.clear();
+	table.assign(0x10000, 0);
+	build();
+	EXPECT_FALSE(has({3, 3, 0, 0, 1, 0, 0, 0}));
+	EXPECT_EQ(entries.size(), 1u + 2 + 1 + 15 + 128 + 2);
 }
 
 TEST_F(mptable, interrupts)
@@ -92,7 +104,7 @@ TEST_F(mptable, most_cpus)
 {
 	cfg.cpus = KB_TABLES_CPUS_MAX;
 	build();
-	EXPECT_EQ(entries.size(), 254u + 2 + 1 + 15 + 128 + 2);
+	EXPECT_EQ(entries.size(), 254u + 2 + 1 + 16 + 128 + 2);
 	EXPECT_EQ(entries[253][1], 253);
 	EXPECT_EQ(sum(table), 0);
 }

@@ -3,6 +3,9 @@ noinst_LTLIBRARIES += libkbplatforms.la
 libkbplatforms_la_SOURCES = \
 	platforms/acpi.c platforms/acpi.h \
 	platforms/aml.c platforms/aml.h \
+	platforms/mptable.c platforms/mptable.h \
+	platforms/smbios.c platforms/smbios.h \
+	platforms/tables.c platforms/tables.h \
 	platforms/boot.c platforms/boot.h \
 	platforms/box.c platforms/box.h platforms/box_dma.c platforms/box_function.c \
 	platforms/buf.c platforms/buf.h \
@@ -10,10 +13,7 @@ libkbplatforms_la_SOURCES = \
 	platforms/loader.c platforms/loader.h \
 	platforms/loader_elf.c platforms/loader_flat.c \
 	platforms/loader_image.c platforms/loader_image.h \
-	platforms/mptable.c platforms/mptable.h \
 	platforms/pc.c platforms/pc.h \
-	platforms/smbios.c platforms/smbios.h \
-	platforms/tables.c platforms/tables.h \
 	platforms/units.c platforms/units.h
 
 lib_LTLIBRARIES += libkvmbox.la

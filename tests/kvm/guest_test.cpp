@@ -143,8 +143,8 @@ std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
 
 INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
 			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "rtc.elf", "irq_nest.elf",
-					 "hlt.elf", "string_io.elf", "acpi.elf", "hostile.elf", "prot32.elf", "flat.bin",
-					 "reset_vector.rom", "hostile_rom.rom"),
+					 "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
+					 "reset_vector.rom", "hostile_rom.rom", "acpi.elf"),
 			 guest_name);
 
 // ---- guests that do not -----------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 # Unit tests: one program per device or bus, linked with the room's pieces directly. NAME_test is made from
 # NAME_test.cpp; say only what differs.
 UNIT_TESTS = \
-	tests/unit/aml_test \
 	tests/unit/bus_test \
 	tests/unit/chardev_test \
 	tests/unit/clock_test \
@@ -26,5 +25,5 @@ TESTS += $(UNIT_TESTS)
 
 tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/unit/pci_bar_test.cpp \
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
-tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/tables_acpi_test.cpp \
-	tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp
+tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/aml_test.cpp \
+	tests/unit/tables_acpi_test.cpp tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp

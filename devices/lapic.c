@@ -34,9 +34,11 @@ enum {
 };
 
 #define VERSION (0x14u | (KB_LAPIC_LVTS - 1) << 16)
+#define VERSION_DIRECTED_EOI (1u << 24)
 
 #define SVR_ENABLE (1u << 8)
 #define SVR_WRITABLE 0x3ffu
+#define SVR_SUPPRESS_EOI (1u << 12)
 
 #define LVT_MODE (7u << 8)
 #define LVT_ACTIVE_LOW (1u << 13)
@@ -478,7 +480,7 @@ static void end_of_interrupt(struct kb_lapic *l)
 		lint_update(l, 0);
 	}
 	update(l);
-	if (level_triggered && l->cfg.eoi)
+	if (level_triggered && l->cfg.eoi && !(l->svr & SVR_SUPPRESS_EOI))
 		l->cfg.eoi(l->cfg.opaque, (uint8_t)v);
 }
 
@@ -486,24 +488,28 @@ static void end_of_interrupt(struct kb_lapic *l)
  * Messages, sections "Issuing Interprocessor Interrupts" and "Message Signalled Interrupts".
  */
 
-static void deliver_vector(struct kb_lapic *l, uint8_t vector, bool level_triggered)
+static bool deliver_vector(struct kb_lapic *l, uint8_t vector, bool level_triggered)
 {
+	bool taken;
+
 	if (!software_enabled(l)) {
 		drop(l, "the APIC is software-disabled, vector", vector);
-		return;
+		return false;
 	}
-	accept_vector(l, vector, level_triggered);
+	taken = accept_vector(l, vector, level_triggered);
 	update(l);
+	return taken;
 }
 
-static void deliver_extint(struct kb_lapic *l)
+static bool deliver_extint(struct kb_lapic *l)
 {
 	if (!software_enabled(l) || !l->cfg.extint_ack) {
 		drop(l, "nobody to take ExtINT", 0);
-		return;
+		return false;
 	}
 	l->extint_message = true;
 	update(l);
+	return true;
 }
 
 /* NMI, INIT and SIPI get through to a software-disabled APIC; SIPI matters to a waiting CPU only, which is the platform's to know. */
@@ -522,16 +528,19 @@ static bool deliver_signal(struct kb_lapic *l, enum kb_lapic_mode mode, uint8_t 
 	return true;
 }
 
-void kb_lapic_deliver(struct kb_lapic *l, enum kb_lapic_mode mode, uint8_t vector, bool level_triggered)
+bool kb_lapic_deliver(struct kb_lapic *l, enum kb_lapic_mode mode, uint8_t vector, bool level_triggered)
 {
 	if (!l->enabled)
 		drop(l, "the APIC is disabled, vector", vector);
 	else if (mode == KB_LAPIC_FIXED || mode == KB_LAPIC_LOWEST)
-		deliver_vector(l, vector, level_triggered);
+		return deliver_vector(l, vector, level_triggered);
 	else if (mode == KB_LAPIC_EXTINT)
-		deliver_extint(l);
-	else if (!deliver_signal(l, mode, vector))
+		return deliver_extint(l);
+	else if (deliver_signal(l, mode, vector))
+		return true;
+	else
 		drop(l, "nobody takes this delivery mode", mode);
+	return false;
 }
 
 /* Section "Determining IPI Destination". */
@@ -553,7 +562,7 @@ bool kb_lapic_matches(const struct kb_lapic *l, uint8_t dest, bool logical)
 	}
 }
 
-void kb_lapic_msi(struct kb_lapic *l, uint64_t addr, uint32_t data)
+bool kb_lapic_msi(struct kb_lapic *l, uint64_t addr, uint32_t data)
 {
 	uint8_t dest = (uint8_t)(addr >> 12);
 	enum kb_lapic_mode mode = (enum kb_lapic_mode)(data >> 8 & 7);
@@ -566,7 +575,8 @@ void kb_lapic_msi(struct kb_lapic *l, uint64_t addr, uint32_t data)
 	else if (mode == KB_LAPIC_SIPI)
 		drop(l, "reserved delivery mode in message data", data);
 	else if (!level_triggered || assert_level)
-		kb_lapic_deliver(l, mode, (uint8_t)data, level_triggered);
+		return kb_lapic_deliver(l, mode, (uint8_t)data, level_triggered);
+	return false;
 }
 
 uint64_t kb_lapic_dropped(const struct kb_lapic *l)
@@ -634,7 +644,7 @@ static void svr_write(struct kb_lapic *l, uint32_t value)
 {
 	int i;
 
-	l->svr = value & SVR_WRITABLE;
+	l->svr = value & (SVR_WRITABLE | (l->cfg.directed_eoi ? SVR_SUPPRESS_EOI : 0));
 	if (!software_enabled(l))
 		for (i = 0; i < KB_LAPIC_LVTS; i++)
 			l->lvt[i] |= LVT_MASKED;
@@ -672,7 +682,7 @@ static uint32_t reg_read(struct kb_lapic *l, unsigned reg)
 {
 	switch (reg) {
 	case REG_ID: return (uint32_t)l->id << 24;
-	case REG_VERSION: return VERSION;
+	case REG_VERSION: return VERSION | (l->cfg.directed_eoi ? VERSION_DIRECTED_EOI : 0);
 	case REG_TPR: return l->tpr;
 	case REG_APR: return apr(l);
 	case REG_PPR: return ppr(l);

@@ -53,11 +53,12 @@ struct kb_lapic_config {
 	uint8_t id;               /* APIC ID after reset */
 	uint64_t timer_hz;        /* timer input clock before the divider; 0: 1 GHz; at most 1 THz */
 	bool virtual_wire;        /* reset state as PC firmware leaves it: enabled, LINT0 ExtINT, LINT1 NMI */
+	bool directed_eoi;        /* software may suppress EOI broadcasts (version bit 24, SVR bit 12) */
 	struct kb_line intr;      /* to the CPU: kb_lapic_ack() has something */
 	void (*nmi)(void *opaque);
 	void (*init)(void *opaque); /* the APIC is already in its INIT state */
 	void (*sipi)(void *opaque, uint8_t vector);
-	/* End of a level-triggered interrupt: tell the I/O APICs. */
+	/* End of a level-triggered interrupt, unless software suppresses the broadcast: tell the I/O APICs. */
 	void (*eoi)(void *opaque, uint8_t vector);
 	/* A message for every *other* APIC that kb_lapic_matches(); always edge-triggered. */
 	void (*ipi)(void *opaque, uint8_t dest, bool logical, enum kb_lapic_mode mode, uint8_t vector);
@@ -89,16 +90,16 @@ bool kb_lapic_pending(const struct kb_lapic *l);
  */
 int kb_lapic_ack(struct kb_lapic *l);
 
-/* A message that addresses this APIC. Counted as dropped if it has no effect (disabled, reserved mode, SMI). */
-void kb_lapic_deliver(struct kb_lapic *l, enum kb_lapic_mode mode, uint8_t vector, bool level_triggered);
+/* A message that addresses this APIC. False, and counted as dropped, if it has no effect (disabled, reserved mode, SMI). */
+bool kb_lapic_deliver(struct kb_lapic *l, enum kb_lapic_mode mode, uint8_t vector, bool level_triggered);
 /* Does a message to dest reach this APIC? Never while disabled by hardware. */
 bool kb_lapic_matches(const struct kb_lapic *l, uint8_t dest, bool logical);
 /*
  * A write to 0xFEExxxxx by a device. The destination mode bit is honoured whatever
  * the redirection hint, as chipsets do. Counted as dropped: other addresses, other
- * destinations, reserved modes. Level-triggered deassert messages do nothing.
+ * destinations, reserved modes. Level-triggered deassert messages do nothing. True: it was taken.
  */
-void kb_lapic_msi(struct kb_lapic *l, uint64_t addr, uint32_t data);
+bool kb_lapic_msi(struct kb_lapic *l, uint64_t addr, uint32_t data);
 uint64_t kb_lapic_dropped(const struct kb_lapic *l);
 
 /* Task priority, 8 bits. CR8 is TPR >> 4. */

@@ -229,7 +229,7 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 		return false;
 	case KB_END_REQUESTED:
 		if (!box->pc->reset_wanted) {
-			box->end = KVMBOX_END_EXIT;
+			box->end = box->pc->powered_off ? KVMBOX_END_POWEROFF : KVMBOX_END_EXIT;
 			return false;
 		}
 		if (box->cfg.reset_ends) {
@@ -305,6 +305,11 @@ int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps)
 const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box)
 {
 	return &box->cfg;
+}
+
+void kvmbox_power_button(struct kvmbox_box *box)
+{
+	kb_acpi_pm_power_button(box->pc->acpi_pm);
 }
 
 /* ---- consoles ------------------------------------------------------------------------ */

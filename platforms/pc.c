@@ -25,6 +25,7 @@
 
 /* ISA interrupts of PIRQA-D, as firmware would route them. */
 static const uint8_t pirq_irq[4] = { 10, 11, 5, 9 };
+#define WIRE_SCI 4 /* in pic_wires, behind the PIRQs */
 
 /* What the firmware tables say of the chipset. */
 #define PORT_A 0x92
@@ -113,11 +114,88 @@ static void wire_nmi(void *opaque)
 	kb_vcpu_nmi(pc->vcpu);
 }
 
+/* INTR falls at INTA, so what waits behind is a new edge for the I/O APIC. */
 static int wire_extint_ack(void *opaque)
 {
 	struct kb_pc *pc = opaque;
+	int vector = kb_pic_ack(pc->pic);
 
-	return kb_pic_ack(pc->pic);
+	kb_ioapic_set(pc->ioapic, 0, false);
+	kb_ioapic_set(pc->ioapic, 0, pc->pic_intr);
+	return vector;
+}
+
+static void wire_pic_intr(void *opaque, int pin, bool level)
+{
+	struct kb_pc *pc = opaque;
+
+	(void)pin;
+	pc->pic_intr = level;
+	kb_lapic_extint(pc->lapic, 0, level);
+	kb_ioapic_set(pc->ioapic, 0, level);
+}
+
+static void wire_eoi(void *opaque, uint8_t vector)
+{
+	struct kb_pc *pc = opaque;
+
+	kb_ioapic_eoi(pc->ioapic, vector);
+}
+
+static bool wire_ioapic_message(void *opaque, uint64_t addr, uint32_t data)
+{
+	struct kb_pc *pc = opaque;
+
+	return kb_lapic_msi(pc->lapic, addr, data);
+}
+
+/* An ISA interrupt with one source. */
+static void wire_irq(void *opaque, int irq, bool level)
+{
+	struct kb_pc *pc = opaque;
+
+	kb_pic_set_irq(pc->pic, irq, level);
+	kb_ioapic_set(pc->ioapic, irq == IRQ_PIT ? KB_PC_IOAPIC_IRQ0 : irq, level);
+}
+
+/* One of several wires on an input of the 8259s. */
+static void pic_share(struct kb_pc *pc, int irq, unsigned wire, bool level)
+{
+	uint8_t *wires = &pc->pic_wires[irq];
+
+	*wires = (uint8_t)((*wires & ~(1u << wire)) | (unsigned)level << wire);
+	kb_pic_set_irq(pc->pic, irq, *wires != 0);
+}
+
+static void wire_pirq(void *opaque, int pirq, bool level)
+{
+	struct kb_pc *pc = opaque;
+
+	pic_share(pc, pirq_irq[pirq], (unsigned)pirq, level);
+	kb_ioapic_set(pc->ioapic, KB_PC_IOAPIC_PIRQ + pirq, level);
+}
+
+static void wire_sci(void *opaque, int irq, bool level)
+{
+	struct kb_pc *pc = opaque;
+
+	pic_share(pc, irq, WIRE_SCI, level);
+	kb_ioapic_set(pc->ioapic, irq, level);
+}
+
+static void wire_hpet(void *opaque, int input, bool level)
+{
+	struct kb_pc *pc = opaque;
+
+	kb_ioapic_set(pc->ioapic, input, level);
+}
+
+static void wire_rtc(void *opaque, int pin, bool level)
+{
+	struct kb_pc *pc = opaque;
+
+	kb_hpet_legacy_in(pc->hpet, pin, level);
+	kb_acpi_pm_rtc(pc->acpi_pm, pin, level);
 }
 
 void kb_pc_msi(void *opaque, uint64_t addr, uint32_t data)
@@ -146,6 +224,15 @@ static void wire_reset(void *opaque, const char *how)
 	kb_vcpu_end(pc->vcpu);
 }
 
+static void wire_power_off(void *opaque)
+{
+	struct kb_pc *pc = opaque;
+
+	pc->powered_off = true;
+	pc->exit_status = 0;
+	kb_vcpu_end(pc->vcpu);
+}
+
 static void wire_exit(void *opaque, unsigned status)
 {
 	struct kb_pc *pc = opaque;
@@ -169,7 +256,7 @@ static void wire_quit(void *opaque)
 
 static struct kb_line irq_line(struct kb_pc *pc, int irq)
 {
-	return (struct kb_line){ .set = kb_pic_line_set, .opaque = pc->pic, .pin = irq };
+	return (struct kb_line){ .set = wire_irq, .opaque = pc, .pin = irq };
 }
 
 /* ---- chipset ------------------------------------------------------------------ */
@@ -178,24 +265,47 @@ static int make_interrupts(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_lapic_config lapic = {
 		.mem = &pc->vm->mem, .timers = &pc->timers, .log = &pc->log, .timer_hz = LAPIC_TIMER_HZ,
-		.virtual_wire = true, .intr = { .set = kb_vcpu_intr, .opaque = pc->vcpu },
-		.nmi = wire_nmi, .init = wire_init, .extint_ack = wire_extint_ack, .opaque = pc,
+		.virtual_wire = true, .directed_eoi = true, .intr = { .set = kb_vcpu_intr, .opaque = pc->vcpu },
+		.nmi = wire_nmi, .init = wire_init, .eoi = wire_eoi, .extint_ack = wire_extint_ack, .opaque = pc,
 	};
-	struct kb_pic_config pic = { .io = &pc->vm->io };
+	struct kb_ioapic_config ioapic = {
+		.mem = &pc->vm->mem, .id = KB_PC_IOAPIC_ID, .active_low = KB_PC_IOAPIC_LOW,
+		.msi = wire_ioapic_message, .opaque = pc,
+	};
+	struct kb_pic_config pic = { .io = &pc->vm->io, .out = { .set = wire_pic_intr, .opaque = pc } };
 	int rc = kb_lapic_create(&pc->lapic, &lapic, err);
 
-	if (rc)
-		return rc;
-	pic.out = (struct kb_line){ .set = kb_lapic_extint, .opaque = pc->lapic };
-	return kb_pic_create(&pc->pic, &pic, err);
+	if (!rc)
+		rc = kb_ioapic_create(&pc->ioapic, &ioapic, err);
+	if (!rc)
+		rc = kb_pic_create(&pc->pic, &pic, err);
+	return rc;
+}
+
+/* HPET and ACPI hardware, which the older timekeepers' interrupts go through. */
+static int make_acpi(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	struct kb_hpet_config hpet = {
+		.mem = &pc->vm->mem, .timers = &pc->timers, .routes = KB_PC_IOAPIC_HPET, .input = wire_hpet,
+		.msi = kb_pc_msi, .opaque = pc, .legacy = { irq_line(pc, IRQ_PIT), irq_line(pc, IRQ_RTC) },
+	};
+	struct kb_acpi_pm_config acpi = {
+		.io = &pc->vm->io, .timers = &pc->timers, .log = &pc->log, .port = KB_PC_ACPI_PORT,
+		.sci = { .set = wire_sci, .opaque = pc, .pin = KB_PC_SCI_IRQ }, .power_off = wire_power_off, .opaque = pc,
+	};
+	int rc = kb_hpet_create(&pc->hpet, &hpet, err);
+
+	return rc ? rc : kb_acpi_pm_create(&pc->acpi_pm, &acpi, err);
 }
 
 static int make_timekeepers(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	uint64_t ram = pc->cfg->ram;
-	struct kb_pit_config pit = { .io = &pc->vm->io, .timers = &pc->timers, .irq = irq_line(pc, IRQ_PIT) };
+	struct kb_pit_config pit = {
+		.io = &pc->vm->io, .timers = &pc->timers, .irq = { .set = kb_hpet_legacy_in, .opaque = pc->hpet, .pin = 0 },
+	};
 	struct kb_rtc_config rtc = {
-		.io = &pc->vm->io, .timers = &pc->timers, .irq = irq_line(pc, IRQ_RTC),
+		.io = &pc->vm->io, .timers = &pc->timers, .irq = { .set = wire_rtc, .opaque = pc, .pin = 1 },
 		.ram_below_4g = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE,
 		.ram_above_4g = ram < KB_PC_HOLE_BASE ? 0 : ram - KB_PC_HOLE_BASE,
 	};
@@ -262,7 +372,7 @@ static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 		pci.mem64_size = KB_PC_PCI64_SIZE;
 	}
 	for (i = 0; i < 4; i++) {
-		pci.intx[i] = irq_line(pc, pirq_irq[i]);
+		pci.intx[i] = (struct kb_line){ .set = wire_pirq, .opaque = pc, .pin = i };
 		pci.pirq_irq[i] = pirq_irq[i];
 	}
 	pc->post = (struct kb_region){ .name = "POST code port", .base = PORT_POST, .size = 1, .max_len = 1 };
@@ -458,6 +568,8 @@ static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_er
 	set_clock(pc);
 	rc = make_interrupts(pc, err);
 	if (!rc)
+		rc = make_acpi(pc, err);
+	if (!rc)
 		rc = make_timekeepers(pc, err);
 	if (!rc)
 		rc = make_consoles(pc, err);
@@ -504,7 +616,10 @@ void kb_pc_destroy(struct kb_pc *pc)
 	kb_simtime_destroy(pc->simtime);
 	kb_rtc_destroy(pc->rtc);
 	kb_pit_destroy(pc->pit);
+	kb_acpi_pm_destroy(pc->acpi_pm);
+	kb_hpet_destroy(pc->hpet);
 	kb_pic_destroy(pc->pic);
+	kb_ioapic_destroy(pc->ioapic);
 	kb_lapic_destroy(pc->lapic);
 	kb_vcpu_destroy(pc->vcpu);
 	kb_vm_destroy(pc->vm);
@@ -528,8 +643,11 @@ int kb_pc_reset(struct kb_pc *pc, struct kvmbox_error *err)
 
 	pc->reset_wanted = false;
 	kb_pci_bus_reset(pc->pci);
+	kb_ioapic_reset(pc->ioapic);
 	kb_pic_reset(pc->pic);
 	kb_lapic_reset(pc->lapic);
+	kb_hpet_reset(pc->hpet);
+	kb_acpi_pm_reset(pc->acpi_pm);
 	kb_pit_reset(pc->pit);
 	kb_rtc_reset(pc->rtc);
 	kb_uart_reset(pc->uart);

@@ -7,21 +7,35 @@
  *                          the end of the image instead
  *   0x00100000-0xBFFFFFFF  RAM
  *   0xE0000000-0xFEBFFFFF  PCI memory window
+ *   0xFEC00000             I/O APIC
+ *   0xFED00000             HPET
  *   0xFED80000             simulated-time register
  *   0xFEE00000             local APIC; DMA writes here are MSIs
  *   ...-0xFFFFFFFF         firmware image (guest_format=reset)
  *   0x100000000-           RAM that did not fit below 3 GiB
  *   0x4000000000-          PCI memory window for 64-bit BARs
  * Ports: 0xC000-0xFEFF PCI I/O window, the rest as on every PC; 0xE9 debug console, 0xF4 debug exit,
- * 0x5C0 simulated time. IRQs: 0 PIT, 4 COM1, 8 RTC, PIRQA-D 10, 11, 5, 9 (level).
+ * 0x5C0 simulated time, 0x600 ACPI (PM1a event +0, control +4, PM timer +8).
+ *
+ * Interrupts. 8259 pair: 0 PIT, 4 COM1, 8 RTC, 9 SCI (level), PIRQA-D 10, 11, 5, 9 (level). I/O APIC, which starts
+ * masked (GSI = input number):
+ *   0      the 8259s' INTR, for ExtINT
+ *   2      IRQ 0, PIT or HPET (MADT: interrupt source override 0 -> 2)
+ *   9      SCI, level, active high (override 9 -> 9)
+ *   n      ISA IRQ n, edge, active high
+ *   16-19  PIRQA-D, level, active low as all inputs from 16 on: INTA of slot n is 16 + n mod 4
+ *   20-23  HPET comparators, if so routed
  */
 #ifndef KB_PC_H
 #define KB_PC_H
 
 #include <kvmbox/kvmbox.h>
 
+#include "devices/acpi_pm.h"
 #include "devices/chardev.h"
 #include "devices/debugport.h"
+#include "devices/hpet.h"
+#include "devices/ioapic.h"
 #include "devices/lapic.h"
 #include "devices/pci.h"
 #include "devices/pic.h"
@@ -45,6 +59,13 @@
 #define KB_PC_PCI_IO_BASE 0xc000u
 #define KB_PC_PCI_IO_END 0xff00u
 #define KB_PC_4G 0x100000000ull
+#define KB_PC_ACPI_PORT 0x600u
+#define KB_PC_SCI_IRQ 9
+#define KB_PC_IOAPIC_ID 0
+#define KB_PC_IOAPIC_IRQ0 2          /* where ISA IRQ 0 goes */
+#define KB_PC_IOAPIC_PIRQ 16         /* first of PIRQA-D's inputs */
+#define KB_PC_IOAPIC_HPET 0xf00000u  /* inputs for the HPET, bit mask */
+#define KB_PC_IOAPIC_LOW 0xff0000u   /* active low inputs, bit mask */
 
 /* What the box above contributes to the run loop; see struct kb_vcpu_client. */
 struct kb_pc_host {
@@ -63,6 +84,11 @@ struct kb_pc {
 	struct kb_timers timers;
 	struct kb_pic *pic;
 	struct kb_lapic *lapic;
+	struct kb_ioapic *ioapic;
+	struct kb_hpet *hpet;
+	struct kb_acpi_pm *acpi_pm;
+	uint8_t pic_wires[16]; /* who asserts a shared IRQ of the 8259s: PIRQ n is bit n, the SCI bit 4 */
+	bool pic_intr;         /* the 8259s' output */
 	struct kb_pit *pit;
 	struct kb_rtc *rtc;
 	struct kb_chardev *serial, *debugcon;
@@ -79,8 +105,8 @@ struct kb_pc {
 	} cpu;                 /* for the tables */
 	bool huge1g;           /* the CPU has 1 GiB pages */
 	unsigned long inits, apic_moves, resets; /* for the log's sake */
-	bool reset_wanted;
-	int exit_status;       /* -1 until the guest writes the debug-exit port */
+	bool reset_wanted, powered_off;
+	int exit_status;       /* -1 until the guest writes the debug-exit port; 0 after power-off */
 	uint64_t msis;         /* messages that went to the local APIC */
 };
 

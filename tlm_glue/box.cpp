@@ -370,6 +370,14 @@ void box::serial_input(const std::string &s)
 		SC_REPORT_ERROR(msg_guest, "serial_input() needs serial=memory");
 }
 
+void box::power_button()
+{
+	if (m_c)
+		kvmbox_power_button(m_c);
+	wake();
+	rethrow();
+}
+
 /* ---- waiting ------------------------------------------------------------------- */
 
 /*

@@ -117,7 +117,7 @@ static int simulate(const struct kvmbox_config *cfg, struct kvmbox_error *err)
 	rc = kvmbox_add_function(box, &alarm, NULL, &s.function, err);
 	if (!rc)
 		rc = kvmbox_run(box, err);
-	if (!rc && kvmbox_end(box) != KVMBOX_END_EXIT) {
+	if (!rc && kvmbox_end(box) == KVMBOX_END_STOPPED) {
 		snprintf(err->msg, sizeof(err->msg), "the guest sleeps for ever: it waits for an interrupt and none will come");
 		rc = -1;
 	}

@@ -83,6 +83,9 @@ const ending endings[] = {
 	{"timer_lapic.elf", "lapic timer ", "", 30 * ms, false},
 	{"rtc.elf", "rtc 00-01-01 00:00:0", "", 1 * s, false},
 	{"irq_nest.elf", "", "", 5 * ms, false},
+	{"ioapic.elf", "10 ticks of 999847 ns took ", "", 20 * ms, false},
+	{"hpet.elf", "hpet ", "", 100 * s, false},
+	{"acpi_pm.elf", "acpi events 400\n", "", 2343 * ms, false},
 	{"hlt.elf", "sleep 100571 ns took ", "", 61 * ms, false},
 	{"string_io.elf", ">string to COM1\n", "string to debugcon\n", 0, false},
 	{"acpi.elf", "ACPI: RSDP at e0000, 3 tables\n", "", 0, false},
@@ -143,7 +146,7 @@ std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
 
 INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
 			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "rtc.elf", "irq_nest.elf",
-					 "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
+					 "ioapic.elf", "hpet.elf", "acpi_pm.elf", "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
 					 "reset_vector.rom", "hostile_rom.rom"),
 			 guest_name);
 
@@ -245,6 +248,145 @@ TEST_P(reset_guest, ends_the_run_on_request)
 INSTANTIATE_TEST_SUITE_P(all, reset_guest,
 			 testing::Values(std::make_pair("reset_92.elf", "0x92"), std::make_pair("reset_cf9.elf", "0xcf9"),
 					 std::make_pair("reset_8042.elf", "keyboard controller")));
+
+// ---- power ---------------------------------------------------------------------------------------------------------
+
+TEST_F(guest, power_off_is_a_clean_end)
+{
+	use_fixed_clock();
+	create_script();
+	out(0x604, 5 << 10 | 1 << 13, 2); // there is no such sleep state
+	out(0x604, KB_ACPI_SLP_TYP_S5 << 10 | 1 << 13, 2);
+	step(SCRIPT_END, 0, 4, 7);
+	load_steps();
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_POWEROFF);
+	EXPECT_EQ(kvmbox_exit_status(box), 0);
+	EXPECT_EQ(result().steps, 1u) << "the guest does not see the end of its last access";
+	EXPECT_TRUE(sim.said("sleep type 5"));
+	EXPECT_EQ(run(), -EINVAL);
+	EXPECT_TRUE(says("ended")) << err.msg;
+}
+
+TEST_F(guest, power_button_is_an_sci)
+{
+	use_fixed_clock();
+	create_script();
+	sim.at(3600 * s, [this] { kvmbox_power_button(box); });
+	out(0x43, 0x30); // no ticks of the 8254
+	step(SCRIPT_UNMASK, 9);
+	out(0x602, 0x100, 2);
+	step(SCRIPT_SLEEP);
+	size_t status = in(0x600, 2);
+	out(0x600, 0x100, 2);
+	size_t after = in(0x600, 2);
+	play();
+	EXPECT_EQ(value(status), 0x101u) << "in an hour the timer has overflowed, too";
+	EXPECT_EQ(value(after), 1u);
+	EXPECT_GE(result().vector[0x29], 1u);
+	EXPECT_GE(result().last_ps, 3600 * s);
+}
+
+// ---- HPET ----------------------------------------------------------------------------------------------------------
+
+class flooded_guest : public guest, public testing::WithParamInterface<const char *> {
+};
+
+// Interrupts faster than anybody can serve them: simulated time goes on all the same, and the guest does get on.
+TEST_P(flooded_guest, is_not_stuck)
+{
+	set("clock", GetParam());
+	create_script();
+	write(0xfec00000, 0x10 + 2 * 20);
+	write(0xfec00010, 0x2070); // edge, active low
+	write(0xfed00120, 0x284c, 8); // periodic on input 20
+	write(0xfed00128, 1000, 8);
+	write(0xfed00128, 1, 8);
+	write(0xfed00010, 1, 8);
+	step(SCRIPT_IRQ, 1);
+	size_t loop = step(SCRIPT_TIME);
+	step(SCRIPT_GOTO, loop);
+	load_steps();
+	sim.at(20 * ms, [this] { kvmbox_stop(box); });
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
+	EXPECT_GE(result().vector[0x70], 10u);
+	EXPECT_GE(sim.now_ps, 20 * ms);
+}
+
+INSTANTIATE_TEST_SUITE_P(clocks, flooded_guest, testing::Values("tsc", "fixed"));
+
+// ---- INTx at the I/O APIC ------------------------------------------------------------------------------------------
+
+class intx_input : public guest, public testing::WithParamInterface<int> {
+};
+
+// Level, active low, at 16 + slot mod 4, and nowhere else.
+TEST_P(intx_input, is_16_to_19)
+{
+	const unsigned slot = 4 + static_cast<unsigned>(GetParam());
+	use_fixed_clock();
+	create_script();
+	auto config = simple_function();
+	config.intx_pin = 1;
+	config.slot = static_cast<int>(slot);
+	kvmbox_function *f = add(config);
+	power_on();
+	out(0x43, 0x30);
+	auto entry = [this](unsigned pin, uint32_t v) {
+		write(0xfec00000, 0x10 + 2 * pin);
+		write(0xfec00010, v);
+	};
+	for (unsigned pin = 1; pin < 24; pin++)
+		entry(pin, 0x40 + pin + (pin >= 16 ? 0xa000u : 0u));
+	sim.at(1 * ms, [f] { kvmbox_intx(f, true); });
+	sim.at(2 * ms, [f] { kvmbox_intx(f, false); });
+	step(SCRIPT_SLEEP);
+	write(0xfec00000, 0x10 + 2 * (16 + slot % 4));
+	size_t asserted = read(0xfec00010);
+	step(SCRIPT_IRQ, 1);
+	for (int i = 0; i < 3; i++)
+		step(SCRIPT_TIME);
+	step(SCRIPT_IRQ, 0);
+	play();
+	EXPECT_EQ(value(asserted), 0x40u + 16 + slot % 4 + 0xa000 + 0x4000) << "remote IRR: delivered again after the EOI";
+	for (unsigned pin = 1; pin < 24; pin++)
+		EXPECT_EQ(result().vector[0x40 + pin] != 0, pin == 16 + slot % 4) << pin;
+}
+
+INSTANTIATE_TEST_SUITE_P(slots, intx_input, testing::Range(0, 4));
+
+TEST_F(guest, pirqd_and_sci_share_a_wire_to_the_8259s)
+{
+	use_fixed_clock();
+	create_script();
+	auto config = simple_function();
+	config.intx_pin = 1;
+	config.slot = 7; // PIRQD, IRQ 9
+	kvmbox_function *f = add(config);
+	power_on();
+	sim.on_access = [&](kvmbox_access &a) {
+		if (a.offset == 0)
+			kvmbox_power_button(box);
+		kvmbox_intx(f, a.offset == 0);
+		return 0;
+	};
+	uint64_t bar = bar_address(f, 0);
+	out(0x602, 0x100, 2);
+	out(0xa0, 0x0a); // OCW3: read IRR
+	size_t none = in(0xa0);
+	read(bar);
+	size_t both = in(0xa0);
+	read(bar + 4);
+	size_t one = in(0xa0);
+	out(0x600, 0x100, 2);
+	size_t neither = in(0xa0);
+	play();
+	EXPECT_EQ(value(none) & 2, 0u);
+	EXPECT_EQ(value(both) & 2, 2u);
+	EXPECT_EQ(value(one) & 2, 2u) << "the SCI";
+	EXPECT_EQ(value(neither) & 2, 0u);
+}
 
 // ---- sleep is exact ---------------------------------------------------------------------------------------------------
 

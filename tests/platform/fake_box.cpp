@@ -254,6 +254,7 @@ size_t kvmbox_serial_output(struct kvmbox_box *, const char **text)
 	return 3;
 }
 int kvmbox_serial_input(struct kvmbox_box *, const void *, size_t) { return 0; }
+void kvmbox_power_button(struct kvmbox_box *b) { b->power_presses++; }
 size_t kvmbox_poll_fds(const struct kvmbox_box *b, int *fds, size_t max)
 {
 	for (size_t i = 0; i < b->fds.size() && i < max; i++)

@@ -36,6 +36,7 @@ struct kvmbox_box {
 	void *opaque;
 	uint64_t time_ps = 0, quantum_ps = 0;
 	uint64_t input_polls = 0;
+	unsigned power_presses = 0;
 	bool stop = false, in_run = false;
 	enum kvmbox_end_reason end = KVMBOX_END_NONE;
 	int exit_status = -1;

@@ -91,6 +91,24 @@ TEST(input, simulated_time_goes_on_when_something_else_is_pending)
 	sc_core::sc_start();
 }
 
+TEST(input, the_power_button_wakes_an_idle_guest)
+{
+	uint64_t woken = 0;
+	const uint64_t t0 = kvmbox::to_ps(sc_core::sc_time_stamp());
+	fake::jobs.push_back([&](kvmbox_box &b) {
+		b.wait(KVMBOX_TIME_NEVER, KVMBOX_WAIT_IDLE);
+		woken = b.now();
+	});
+	pc->serial_input("");
+	sc_core::sc_spawn([] {
+		sc_core::wait(ns(50));
+		pc->power_button();
+	});
+	sc_core::sc_start();
+	EXPECT_EQ(woken, t0 + 50000);
+	EXPECT_EQ(pc->c_box()->power_presses, 1u);
+}
+
 /* Input nobody takes must not burn the host. */
 TEST(input, that_stays_unread_does_not_spin)
 {

@@ -1,12 +1,15 @@
 # Unit tests: one program per device or bus, linked with the room's pieces directly. NAME_test is made from
 # NAME_test.cpp; say only what differs.
 UNIT_TESTS = \
+	tests/unit/acpi_pm_test \
 	tests/unit/bus_test \
 	tests/unit/chardev_test \
 	tests/unit/clock_test \
 	tests/unit/config_test \
 	tests/unit/cpuid_test \
 	tests/unit/debugport_test \
+	tests/unit/hpet_test \
+	tests/unit/ioapic_test \
 	tests/unit/kvm_test \
 	tests/unit/lapic_test \
 	tests/unit/loader_test \

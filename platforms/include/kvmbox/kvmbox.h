@@ -202,19 +202,20 @@ enum kvmbox_end_reason {
 	KVMBOX_END_EXIT,     /* guest wrote the debug-exit port; kvmbox_exit_status() */
 	KVMBOX_END_STOPPED,  /* kvmbox_stop() or check_wait said so; can be run again */
 	KVMBOX_END_RESET,    /* guest reset the machine and reset_ends is set */
+	KVMBOX_END_POWEROFF, /* guest turned the machine off (ACPI S5): a clean end, exit status 0 */
 	KVMBOX_END_SHUTDOWN, /* triple fault */
 	KVMBOX_END_ERROR,    /* KVM or the guest cannot go on: see the message */
 };
 
 /*
  * Runs the guest on the calling thread until it ends. Returns 0 for
- * END_EXIT, END_STOPPED and END_RESET; a negative errno for SHUTDOWN
+ * END_EXIT, END_STOPPED, END_RESET and END_POWEROFF; a negative errno for SHUTDOWN
  * and ERROR with a report (reason, RIP, mode, bytes at RIP). May be called
  * again after END_STOPPED.
  */
 int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err);
 enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box);
-/* Status the guest wrote to the debug-exit port (0-255); -1 if it did not. */
+/* Status the guest wrote to the debug-exit port (0-255); 0 if it powered off; -1 if neither. */
 int kvmbox_exit_status(const struct kvmbox_box *box);
 /*
  * Ends kvmbox_run() soon, or the next one at once when none is under way. Any thread, async-signal-safe. A
@@ -248,6 +249,8 @@ int kvmbox_dma(struct kvmbox_box *box, struct kvmbox_function *function, uint64_
 uint8_t *kvmbox_dma_ptr(struct kvmbox_box *box, uint64_t addr, uint64_t *start, uint64_t *end, bool *readonly);
 /* May the function master the bus (command register bit 2)? */
 bool kvmbox_bus_master(const struct kvmbox_function *function);
+/* Presses the ACPI power button: the guest gets an SCI if it has enabled that event. */
+void kvmbox_power_button(struct kvmbox_box *box);
 /* The in-memory back end of COM1: bytes the guest sent so far; and bytes for it to receive. */
 size_t kvmbox_serial_output(struct kvmbox_box *box, const char **text);
 int kvmbox_serial_input(struct kvmbox_box *box, const void *bytes, size_t len);

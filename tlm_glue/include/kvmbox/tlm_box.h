@@ -73,7 +73,7 @@ public:
 	dma_agent &agent() { return m_dma; }
 
 	kvmbox_end_reason end() const;           /* KVMBOX_END_NONE: still going */
-	int exit_status() const;                 /* of the debug-exit port; -1: it was not written */
+	int exit_status() const;                 /* of the debug-exit port; 0 after a power-off; -1: neither */
 	const sc_core::sc_event &ended() const { return m_ended; } /* the guest's end, whatever the reason */
 	void stop();                             /* from any thread; the box cannot be started again */
 	/*
@@ -93,6 +93,7 @@ public:
 	::kvmbox_stats stats() const;
 	std::string serial_output() const;       /* serial=memory: what the guest sent so far */
 	void serial_input(const std::string &s); /* serial=memory: for the guest to receive */
+	void power_button();                     /* presses ACPI's: an event for the guest */
 	const config &configuration() const { return m_config; }
 	::kvmbox_box *c_box() const { return m_c; }
 

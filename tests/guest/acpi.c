@@ -68,14 +68,20 @@ static void madt(uint64_t at)
 	printf("MADT: %u CPU, %u I/O APIC, %u overrides\n", cpus, ioapics, overrides);
 }
 
+static uint16_t reset_port;
+static uint8_t reset_value;
+
 static void fadt(uint64_t at)
 {
 	uint64_t facs = get32(at + 36);
 
 	table(get32(at + 40), "DSDT");
 	CHECK(40, is(facs, "FACS") && get32(facs + 4) == 64 && facs % 64 == 0);
+	CHECK(43, get32(at + 112) & 1u << 10 && mmio_read8(at + 116) == 1); /* a reset register, a port */
+	reset_port = (uint16_t)get32(at + 120);
+	reset_value = mmio_read8(at + 128);
 	printf("FADT: PM1a %x and %x, timer %x, SCI %u, reset %x=%x\n", get32(at + 56), get32(at + 64), get32(at + 76),
-	       get16(at + 46), get32(at + 120), mmio_read8(at + 128));
+	       get16(at + 46), reset_port, reset_value);
 }
 
 static void acpi(void)
@@ -162,7 +168,7 @@ int main(void)
 		return 0;
 	spoil();
 	puts("once more");
-	outb(0xcf9, 0x06);
+	outb(reset_port, reset_value);
 	spin_ns(1 * MS);
 	return 2;
 }

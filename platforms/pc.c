@@ -31,17 +31,6 @@ static const uint8_t pirq_irq[4] = { 10, 11, 5, 9 };
 #define PORT_A 0x92
 #define PORT_KBD_DATA 0x60 /* of a controller without keyboard, no reason to look for one */
 #define PORT_KBD_COMMAND 0x64
-#define IOAPIC_BASE 0xfec00000u
-#define IOAPIC_ID 0
-#define IOAPIC_VERSION 0x20
-#define GSI_PIT 2   /* I/O APIC pins */
-#define GSI_PIRQ 16 /* PIRQA-D: 16-19 */
-#define HPET_BASE 0xfed00000u
-#define HPET_ID 0x8086a301u /* low half of its capabilities: revision 1, 4 timers, 64 bits, legacy replacement */
-#define HPET_MIN_TICK 100   /* 1 us */
-#define PM_BASE 0x600
-#define IRQ_SCI 9
-#define S5_TYPE 7
 
 /* ---- run loop: the client's side ------------------------------------------- */
 
@@ -442,29 +431,32 @@ static void describe_pci(const struct kb_pc *pc, struct kb_tables_config *t)
 	if (has_pci64(pc))
 		t->pci_mem64 = (struct kb_tables_window){ KB_PC_PCI64_BASE, KB_PC_PCI64_SIZE };
 	for (i = 0; i < 4; i++) {
-		t->pirq_gsi[i] = (uint8_t)(GSI_PIRQ + i);
+		t->pirq_gsi[i] = (uint8_t)(KB_PC_IOAPIC_PIRQ + i);
 		t->pirq_irq[i] = pirq_irq[i];
 	}
 }
 
 /* What firmware would have found. */
-static struct kb_tables_config describe(const struct kb_pc *pc)
+static struct kb_tables_config describe(struct kb_pc *pc)
 {
 	uint64_t ram = pc->cfg->ram, low = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE;
 	struct kb_tables_config t = {
 		.cpus = 1, .cpu_vendor = pc->cpu.vendor, .cpu_name = pc->cpu.name,
 		.cpu_signature = pc->cpu.signature, .cpu_features = pc->cpu.features,
 		.ram_below_4g = low, .ram_above_4g = ram - low,
-		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = IOAPIC_BASE, .ioapic_id = IOAPIC_ID,
-		.ioapic_version = IOAPIC_VERSION, .pit_gsi = GSI_PIT, .pic_on_pin0 = true,
-		.hpet_base = HPET_BASE, .hpet_id = HPET_ID, .hpet_min_tick = HPET_MIN_TICK,
-		.sci_irq = IRQ_SCI, .pm_event = PM_BASE, .pm_control = PM_BASE + 4, .pm_timer = PM_BASE + 8,
-		.power_button = true, .rtc_event = true, .reset_port = 0xcf9, .reset_value = 0x06, .s5_type = S5_TYPE,
+		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = (uint32_t)KB_IOAPIC_BASE, .ioapic_id = KB_PC_IOAPIC_ID,
+		.ioapic_version = KB_IOAPIC_VERSION, .pit_gsi = KB_PC_IOAPIC_IRQ0, .pic_on_pin0 = true,
+		.hpet_base = (uint32_t)KB_HPET_BASE,
+		.hpet_min_tick = (uint16_t)(KB_HPET_MIN_PS / (KB_PS_PER_S / KB_HPET_HZ)),
+		.sci_irq = KB_PC_SCI_IRQ, .pm_event = KB_PC_ACPI_PORT + KB_ACPI_PM_EVT,
+		.pm_control = KB_PC_ACPI_PORT + KB_ACPI_PM_CNT, .pm_timer = KB_PC_ACPI_PORT + KB_ACPI_PM_TMR,
+		.power_button = true, .rtc_event = true, .reset_port = 0xcf9, .reset_value = 0x06, .s5_type = KB_ACPI_SLP_TYP_S5,
 		.com1_port = COM1_PORT, .com1_irq = IRQ_COM1, .version = PACKAGE_VERSION,
 		.ports = { { PORT_POST, 1 }, { PORT_A, 1 }, { KB_DEBUGPORT_CONSOLE, 1 }, { KB_DEBUGPORT_EXIT, 4 },
 			   { KB_SIMTIME_PORT, KB_SIMTIME_PORTS }, { PORT_KBD_DATA, 1 }, { PORT_KBD_COMMAND, 1 } },
 	};
 
+	kb_bus_read(&pc->vm->mem, KB_HPET_BASE, &t.hpet_id, sizeof(t.hpet_id)); /* low half of its capabilities */
 	describe_pci(pc, &t);
 	return t;
 }

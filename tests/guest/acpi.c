@@ -40,6 +40,13 @@ static uint64_t ebda(void)
 	return (uint64_t)get16(0x40e) << 4;
 }
 
+/* I/O APIC, Intel 82093AA: index register, data window. */
+static uint32_t ioapic(uint64_t at, uint32_t reg)
+{
+	mmio_write32(at, reg);
+	return get32(at + 0x10);
+}
+
 /* ---- ACPI 6.3, section 5.2 ---- */
 
 static uint64_t table(uint64_t at, const char *signature)
@@ -61,6 +68,7 @@ static void madt(uint64_t at)
 		if (mmio_read8(entry) == 1) {
 			ioapics++;
 			CHECK(31, get32(entry + 4) == 0xfec00000 && get32(entry + 8) == 0);
+			CHECK(33, ioapic(get32(entry + 4), 0) >> 24 == mmio_read8(entry + 2));
 		}
 		overrides += mmio_read8(entry) == 2;
 	}
@@ -74,12 +82,17 @@ static uint8_t reset_value;
 static void fadt(uint64_t at)
 {
 	uint64_t facs = get32(at + 36);
+	uint32_t before;
 
 	table(get32(at + 40), "DSDT");
 	CHECK(40, is(facs, "FACS") && get32(facs + 4) == 64 && facs % 64 == 0);
 	CHECK(43, get32(at + 112) & 1u << 10 && mmio_read8(at + 116) == 1); /* a reset register, a port */
 	reset_port = (uint16_t)get32(at + 120);
 	reset_value = mmio_read8(at + 128);
+	CHECK(41, inw((uint16_t)get32(at + 64)) & 1); /* SCI_EN */
+	before = inl((uint16_t)get32(at + 76));
+	spin_ns(1000);
+	CHECK(42, inl((uint16_t)get32(at + 76)) != before);
 	printf("FADT: PM1a %x and %x, timer %x, SCI %u, reset %x=%x\n", get32(at + 56), get32(at + 64), get32(at + 76),
 	       get16(at + 46), reset_port, reset_value);
 }
@@ -107,8 +120,10 @@ static void acpi(void)
 			fadt(at);
 		else if (is(at, "APIC"))
 			madt(at);
-		else if (is(at, "HPET"))
+		else if (is(at, "HPET")) {
+			CHECK(14, get32(get32(at + 44)) == get32(at + 36)); /* its capabilities */
 			printf("HPET: at %x\n", get32(at + 44));
+		}
 	}
 }
 
@@ -133,6 +148,16 @@ static void smbios(void)
 	printf("SMBIOS: %u.%u, %u structures\n", mmio_read8(ep + 7), mmio_read8(ep + 8), n);
 }
 
+/* The first entry of a type in the configuration table (MultiProcessor Specification 1.4, section 4.3). */
+static uint64_t mp_entry(uint64_t table, uint8_t type)
+{
+	uint64_t at = table + 44;
+
+	while (at < table + get16(table + 4) && mmio_read8(at) != type)
+		at += mmio_read8(at) == 0 ? 20 : 8;
+	return at;
+}
+
 static void mp(void)
 {
 	uint64_t pointer = scan("_MP_", ebda(), ebda() + 1024), at;
@@ -140,6 +165,8 @@ static void mp(void)
 	CHECK(60, pointer && sum(pointer, 16) == 0);
 	at = get32(pointer + 4);
 	CHECK(61, is(at, "PCMP") && sum(at, get16(at + 4)) == 0);
+	CHECK(62, mmio_read8(mp_entry(at, 0) + 2) == (lapic_read(0x30) & 0xff));
+	CHECK(63, mmio_read8(mp_entry(at, 2) + 2) == (ioapic(0xfec00000, 1) & 0xff));
 	printf("MP: 1.%u, %u entries\n", mmio_read8(pointer + 9), get16(at + 34));
 }
 

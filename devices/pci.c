@@ -60,6 +60,14 @@ static unsigned selected_register(const struct kb_pci_bus *bus, unsigned port)
 	return (bus->address & 0xfc) + (port - KB_PCI_CONFIG_DATA);
 }
 
+static void push_selected(const struct kb_pci_bus *bus)
+{
+	unsigned bdf = selected_bdf(bus);
+
+	if (bdf < KB_PCI_FUNCTIONS && bus->function[bdf])
+		kb_pci_push(bus->function[bdf]);
+}
+
 static uint64_t read_port(void *opaque, uint64_t off, unsigned len)
 {
 	struct kb_pci_bus *bus = opaque;
@@ -69,6 +77,7 @@ static uint64_t read_port(void *opaque, uint64_t off, unsigned len)
 		return read_address(bus, port, len);
 	if (!(bus->address & KB_PCI_CONFIG_ENABLE))
 		return ONES;
+	push_selected(bus);
 	return kb_pci_config_read(bus, selected_bdf(bus), selected_register(bus, port), len);
 }
 
@@ -77,10 +86,12 @@ static void write_port(void *opaque, uint64_t off, unsigned len, uint64_t value)
 	struct kb_pci_bus *bus = opaque;
 	unsigned port = KB_PCI_CONFIG_ADDRESS + (unsigned)off;
 
-	if (port < KB_PCI_CONFIG_DATA)
+	if (port < KB_PCI_CONFIG_DATA) {
 		write_address(bus, port, len, value);
-	else if (bus->address & KB_PCI_CONFIG_ENABLE)
+	} else if (bus->address & KB_PCI_CONFIG_ENABLE) {
+		push_selected(bus);
 		kb_pci_config_write(bus, selected_bdf(bus), selected_register(bus, port), len, (uint32_t)value);
+	}
 }
 
 /*

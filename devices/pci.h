@@ -66,6 +66,11 @@ struct kb_pci_ops {
 	void (*command_changed)(void *opaque, uint16_t command);
 	/* Machine reset. May be NULL. */
 	void (*reset)(void *opaque);
+	/*
+	 * Before the guest accesses what is served here, its registers in configuration space, MSI-X table and PBA: writes
+	 * on their way to the device have to arrive first (PCI 3.0 section 3.2.5). May be NULL.
+	 */
+	void (*push)(void *opaque);
 };
 
 struct kb_pci_bus_config {

@@ -213,8 +213,10 @@ static uint64_t read_bar(void *opaque, uint64_t off, unsigned len)
 	struct kb_pci_bar *bar = opaque;
 	struct kb_pci_function *f = bar->function;
 
-	if (kb_pci_msix_hit(f, bar->index, off))
+	if (kb_pci_msix_hit(f, bar->index, off)) {
+		kb_pci_push(f);
 		return kb_pci_msix_read(f, off, len);
+	}
 	if (!f->ops->read)
 		return UINT64_MAX;
 	if (len > f->max_access)
@@ -227,11 +229,14 @@ static void write_bar(void *opaque, uint64_t off, unsigned len, uint64_t value)
 	struct kb_pci_bar *bar = opaque;
 	struct kb_pci_function *f = bar->function;
 
-	if (kb_pci_msix_hit(f, bar->index, off))
+	if (kb_pci_msix_hit(f, bar->index, off)) {
+		kb_pci_push(f);
 		kb_pci_msix_write(f, off, len, value);
-	else if (!f->ops->write)
 		return;
-	else if (len > f->max_access)
+	}
+	if (!f->ops->write)
+		return;
+	if (len > f->max_access)
 		write_split(bar, off, len, value);
 	else
 		f->ops->write(f->opaque, bar->index, off, len, value);

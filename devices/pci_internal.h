@@ -104,6 +104,13 @@ static inline bool kb_pci_powered(const struct kb_pci_function *f)
 	return !f->pm || (f->config[f->pm + KB_PCI_PM_PMCSR] & KB_PCI_PMCSR_STATE) == KB_PCI_PMCSR_D0;
 }
 
+/* See kb_pci_ops.push. */
+static inline void kb_pci_push(const struct kb_pci_function *f)
+{
+	if (f->ops->push)
+		f->ops->push(f->opaque);
+}
+
 /* pci_function.c */
 void kb_pci_function_destroy(struct kb_pci_function *f);
 /* Registers to their reset contents; follow with kb_pci_function_update(). */

@@ -28,15 +28,18 @@
 void kb_box_refresh(struct kvmbox_box *box)
 {
 	box->sim_ps = box->ops->now(box->opaque);
-	box->event_ps = box->ops->next_event && box->cfg.slice_to_events
-		? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
+	box->event_ps = kb_box_sees_events(box) ? box->ops->next_event(box->opaque) : KVMBOX_TIME_NEVER;
 }
 
 static bool wait_for(struct kvmbox_box *box, uint64_t t, enum kvmbox_wait how)
 {
+	enum kb_host host = kb_box_host(box, KB_HOST_SIMULATOR);
+
+	box->yields++;
 	if (box->ops->check_wait(box->opaque, t, how) < 0)
 		box->cancelled = true;
 	kb_box_refresh(box);
+	kb_box_host(box, host);
 	return !box->cancelled;
 }
 
@@ -65,6 +68,30 @@ bool kb_box_catch_up(struct kvmbox_box *box)
 	return true;
 }
 
+void kb_box_turn(struct kvmbox_box *box)
+{
+	if (!box->cancelled)
+		wait_for(box, box->sim_ps, KVMBOX_WAIT_UNTIL);
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+}
+
+/* With bus latency several are under way; those between first and last are at most that latency apart from one of them. */
+void kb_box_due(struct kvmbox_box *box, uint64_t t)
+{
+	if (t < box->due_ps)
+		box->due_ps = t;
+	box->last_due_ps = t;
+}
+
+/* Has the simulator reached a posted write's arrival? Then the next one is waited for. */
+static bool arrived(struct kvmbox_box *box)
+{
+	if (box->due_ps > box->sim_ps)
+		return false;
+	box->due_ps = box->last_due_ps > box->sim_ps ? box->last_due_ps : KVMBOX_TIME_NEVER;
+	return true;
+}
+
 /* True: the run has to end because no time is left. */
 static bool time_is_up(struct kvmbox_box *box)
 {
@@ -76,18 +103,45 @@ static bool time_is_up(struct kvmbox_box *box)
 	return box->cancelled = true;
 }
 
+/* The guest may run up to t, when why ends the slice. An open one goes on, unless it is over. */
+static void limit_slice(struct kvmbox_box *box, uint64_t t, enum kb_slice_end why)
+{
+	struct kb_slice *slice = &box->slice;
+	uint64_t now = kb_box_now(box);
+
+	if (now >= slice->end_ps)
+		kb_box_end_slice(box, slice->why);
+	else if (now >= t)
+		kb_box_end_slice(box, why);
+	slice->open = now < t;
+	slice->end_ps = t;
+	slice->why = why;
+}
+
 static uint64_t host_deadline(void *opaque)
 {
 	struct kvmbox_box *box = opaque;
 	uint64_t t, timer = kb_timers_next(&box->pc->timers);
+	enum kb_slice_end why = KB_SLICE_QUANTUM;
 
 	box->futile_idles = 0; /* it is awake */
 	if (box->cancelled || time_is_up(box))
 		return 0; /* yield at once, which ends the run */
 	t = box->sim_ps + box->cfg.quantum_ps;
-	if (timer < t)
+	if (timer < t) {
 		t = timer;
-	return box->event_ps < t ? box->event_ps : t;
+		why = KB_SLICE_TIMER;
+	}
+	if (box->due_ps < t) {
+		t = box->due_ps;
+		why = KB_SLICE_EVENT;
+	}
+	if (box->event_ps < t) {
+		t = box->event_ps;
+		why = KB_SLICE_EVENT;
+	}
+	limit_slice(box, t, why);
+	return t;
 }
 
 static int cancelled(struct kvmbox_box *box, struct kvmbox_error *err)
@@ -102,21 +156,33 @@ static int cancelled(struct kvmbox_box *box, struct kvmbox_error *err)
 	return -ECANCELED;
 }
 
+bool kb_box_settle(struct kvmbox_box *box)
+{
+	uint64_t now;
+	unsigned turns;
+	bool due;
+
+	if (!kb_box_catch_up(box))
+		return false;
+	now = kb_box_now(box);
+	due = arrived(box);
+	for (turns = 0; (due || box->event_ps <= now) && turns < MAX_TURNS_AT_ONE_TIME; turns++) {
+		if (!wait_for(box, now, KVMBOX_WAIT_UNTIL))
+			return false;
+		due = false;
+	}
+	if (box->event_ps <= now)
+		box->event_ps = KVMBOX_TIME_NEVER;
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps); /* a turn may have taken time (a pause) */
+	return true;
+}
+
 static int host_yield(void *opaque, struct kvmbox_error *err)
 {
 	struct kvmbox_box *box = opaque;
-	uint64_t now;
-	unsigned turns;
 
-	box->slices++;
-	if (box->cancelled || time_is_up(box) || !kb_box_catch_up(box))
+	if (box->cancelled || time_is_up(box) || !kb_box_settle(box))
 		return cancelled(box, err);
-	now = kb_box_now(box);
-	for (turns = 0; box->event_ps <= now && turns < MAX_TURNS_AT_ONE_TIME; turns++)
-		if (!wait_for(box, now, KVMBOX_WAIT_UNTIL))
-			return cancelled(box, err);
-	if (box->event_ps <= now)
-		box->event_ps = KVMBOX_TIME_NEVER;
 	return 0;
 }
 
@@ -125,7 +191,7 @@ static int host_idle(void *opaque, struct kvmbox_error *err)
 	struct kvmbox_box *box = opaque;
 	uint64_t until = kb_timers_next(&box->pc->timers), before = box->sim_ps;
 
-	box->slices++;
+	kb_box_end_slice(box, KB_SLICE_HALT);
 	if (box->cancelled || time_is_up(box) || !wait_for(box, until, KVMBOX_WAIT_IDLE))
 		return cancelled(box, err);
 	box->futile_idles = box->sim_ps == before ? box->futile_idles + 1 : 0;
@@ -136,6 +202,7 @@ static int host_idle(void *opaque, struct kvmbox_error *err)
 		return cancelled(box, err);
 	}
 	/* Woken, or the time has come; either way the guest slept until now. */
+	arrived(box);
 	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 	return 0;
 }
@@ -145,9 +212,11 @@ static int host_idle(void *opaque, struct kvmbox_error *err)
 static void to_log(void *opaque, enum kvmbox_log_level level, const char *msg)
 {
 	struct kvmbox_box *box = opaque;
+	enum kb_host host = kb_box_host(box, KB_HOST_SIMULATOR);
 
 	if (box->ops->log)
 		box->ops->log(box->opaque, level, msg);
+	kb_box_host(box, host);
 }
 
 int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, const struct kvmbox_ops *ops, void *opaque,
@@ -161,6 +230,8 @@ int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, cons
 	*out = NULL;
 	if (!ops || !ops->check_wait || !ops->now || !ops->transport)
 		return kb_fail(err, EINVAL, "kvmbox_ops must have check_wait, now and transport");
+	if (ops->post && !ops->push)
+		return kb_fail(err, EINVAL, "kvmbox_ops with post must have push");
 	rc = kb_config_check(cfg, err);
 	if (rc)
 		return rc;
@@ -174,7 +245,7 @@ int kb_box_create(struct kvmbox_box **out, const struct kvmbox_config *cfg, cons
 	}
 	box->ops = ops;
 	box->opaque = opaque;
-	box->event_ps = KVMBOX_TIME_NEVER;
+	box->event_ps = box->due_ps = KVMBOX_TIME_NEVER;
 	host.opaque = log.opaque = box;
 	rc = kb_pc_create(&box->pc, &box->cfg, api, &log, &host, err);
 	if (rc) {
@@ -227,6 +298,9 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 	case KB_END_STOPPED:
 		box->end = KVMBOX_END_STOPPED;
 		return false;
+	case KB_END_COUNTED:
+		box->end = KVMBOX_END_COUNTED;
+		return false;
 	case KB_END_REQUESTED:
 		if (!box->pc->reset_wanted) {
 			box->end = box->pc->powered_off ? KVMBOX_END_POWEROFF : KVMBOX_END_EXIT;
@@ -236,6 +310,13 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 			box->end = KVMBOX_END_RESET;
 			return false;
 		}
+		/* What left the CPU before the reset arrives before it, too. */
+		kb_box_host(box, KB_HOST_SIMULATOR);
+		if (box->ops->push && box->ops->push(box->opaque, NULL) < 0)
+			box->cancelled = true;
+		kb_box_refresh(box);
+		kb_box_host(box, KB_HOST_BOX);
+		kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 		*rc = kb_pc_reset(box->pc, err);
 		return *rc == 0;
 	case KB_END_SHUTDOWN:
@@ -248,13 +329,28 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 	}
 }
 
+static void begin_statistics(struct kvmbox_box *box)
+{
+	box->run_from_ps = kb_box_now(box);
+	box->host.now = KB_HOST_BOX;
+	box->host.since = kb_tsc();
+}
+
+static void end_statistics(struct kvmbox_box *box)
+{
+	kb_box_end_slice(box, KB_SLICE_END);
+	kb_box_host(box, KB_HOST_OUTSIDE);
+	box->run_ps += kb_box_now(box) - box->run_from_ps;
+	box->run_from_ps = kb_box_now(box);
+}
+
 int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 {
 	int rc;
 
 	if (box->running)
 		return kb_fail(err, EBUSY, "kvmbox_run() was called from within a callback of kvmbox_run()");
-	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED)
+	if (box->end != KVMBOX_END_NONE && box->end != KVMBOX_END_STOPPED && box->end != KVMBOX_END_COUNTED)
 		return kb_fail(err, EINVAL, "the guest has ended; create a new box to run it again");
 	if (!box->cfg.guest)
 		return kb_fail(err, EINVAL, "there is nothing to run: give the box a guest program (guest=PATH)");
@@ -266,10 +362,12 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 	box->end = KVMBOX_END_NONE;
 	kb_box_refresh(box);
 	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+	begin_statistics(box);
 	while (run_once(box, err, &rc))
 		;
 	if (rc && box->end == KVMBOX_END_NONE)
 		box->end = KVMBOX_END_ERROR;
+	end_statistics(box);
 	box->running = false;
 	return rc;
 }
@@ -287,6 +385,11 @@ int kvmbox_exit_status(const struct kvmbox_box *box)
 void kvmbox_stop(struct kvmbox_box *box)
 {
 	kb_vcpu_stop(box->pc->vcpu);
+}
+
+int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err)
+{
+	return kb_vcpu_stop_after(box->pc->vcpu, instructions, err);
 }
 
 uint64_t kvmbox_time(const struct kvmbox_box *box)
@@ -344,23 +447,80 @@ bool kvmbox_poll(struct kvmbox_box *box)
 
 /* ---- statistics ------------------------------------------------------------------------- */
 
+static uint64_t to_ns(const struct kvmbox_box *box, uint64_t ticks)
+{
+	return (uint64_t)((unsigned __int128)ticks * 1000000000u / box->pc->vcpu->tsc_hz);
+}
+
+/* Only the simulator knows when it sleeps; what it says is believed as far as the time was its own. */
+void kvmbox_slept(struct kvmbox_box *box, uint64_t host_ns)
+{
+	struct kb_host_time *h = &box->host;
+	unsigned __int128 slept = (unsigned __int128)host_ns * box->pc->vcpu->tsc_hz / 1000000000u;
+	uint64_t t = kb_tsc(), *simulator = &h->ticks[KB_HOST_SIMULATOR];
+
+	if (h->now != KB_HOST_SIMULATOR)
+		return;
+	*simulator += t - h->since;
+	h->since = t;
+	if (slept > *simulator)
+		slept = *simulator;
+	*simulator -= (uint64_t)slept;
+	h->ticks[KB_HOST_IDLE] += (uint64_t)slept;
+}
+
+/* All parts, in host TSC ticks, as of now: a run may be under way. */
+static void get_host_time(const struct kvmbox_box *box, struct kvmbox_stats *s)
+{
+	const struct kb_vcpu_stats *v = &box->pc->vcpu->stats;
+	struct kb_host_time h = box->host;
+	uint64_t guest = v->guest_ticks - v->stolen_ticks - v->kvm_ticks;
+
+	if (h.now != KB_HOST_OUTSIDE)
+		h.ticks[h.now] += kb_tsc() - h.since;
+	s->host_guest_ns = to_ns(box, guest);
+	s->host_exits_ns = to_ns(box, h.ticks[KB_HOST_BOX] - guest - v->stolen_ticks);
+	s->host_stolen_ns = to_ns(box, v->stolen_ticks);
+	s->host_kvm_ns = to_ns(box, v->kvm_ticks);
+	s->host_simulator_ns = to_ns(box, h.ticks[KB_HOST_SIMULATOR]);
+	s->host_idle_ns = to_ns(box, h.ticks[KB_HOST_IDLE]);
+	s->host_ns = s->host_guest_ns + s->host_stolen_ns + s->host_exits_ns + s->host_simulator_ns + s->host_idle_ns;
+}
+
+_Static_assert(KVMBOX_OVERSHOOT_BUCKETS == KB_HISTOGRAM_BUCKETS, "the buckets are the histogram's");
+_Static_assert(KB_EXIT_KINDS == 8 && KB_SLICE_ENDS == 6,
+	       "each has a field in struct kvmbox_stats, a line below, and two in stats.c, for the table and JSON");
+
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 {
-	const struct kb_vcpu *v = box->pc->vcpu;
+	const struct kb_vcpu_stats *v = &box->pc->vcpu->stats;
 	const struct kb_vm *vm = box->pc->vm;
+	const uint64_t *exits = v->exits, *ended = box->slice.ended;
+	unsigned i;
 
 	*s = (struct kvmbox_stats){
-		.guest_ps = v->clock.now_ps,
-		.host_guest_ns = (uint64_t)((unsigned __int128)v->stats.guest_ticks * 1000000000u / v->tsc_hz),
-		.entries = v->stats.entries,
-		.exits_mmio = v->stats.exits_mmio, .exits_pio = v->stats.exits_pio, .exits_hlt = v->stats.exits_hlt,
-		.exits_kick = v->stats.exits_kick, .exits_window = v->stats.exits_window,
-		.exits_other = v->stats.exits_other,
-		.slices = box->slices,
-		.interrupts = v->stats.interrupts, .nmis = v->stats.nmis,
+		.guest_ps = kb_box_now(box), .simulated_ps = box->run_ps,
+		.entries = v->entries,
+		.exits_mmio = exits[KB_EXIT_MMIO], .exits_pio = exits[KB_EXIT_PIO], .exits_hlt = exits[KB_EXIT_HLT],
+		.exits_kick = exits[KB_EXIT_KICK], .exits_window = exits[KB_EXIT_WINDOW],
+		.exits_msr = exits[KB_EXIT_MSR], .exits_step = exits[KB_EXIT_STEP], .exits_other = exits[KB_EXIT_OTHER],
+		.slices_quantum = ended[KB_SLICE_QUANTUM], .slices_timer = ended[KB_SLICE_TIMER],
+		.slices_event = ended[KB_SLICE_EVENT], .slices_access = ended[KB_SLICE_ACCESS],
+		.slices_halt = ended[KB_SLICE_HALT], .slices_end = ended[KB_SLICE_END],
+		.stalls = v->stalls, .yields = box->yields,
+		.steps = v->steps, .interrupts = v->interrupts, .nmis = v->nmis, .msis = box->pc->msis,
 		.transports = box->transports, .transport_errors = box->transport_errors,
-		.dma_bytes = box->dma_bytes, .dma_errors = box->dma_errors, .msis = box->pc->msis,
+		.dma_bytes = box->dma_bytes, .dma_errors = box->dma_errors,
 		.unassigned = vm->mem.unassigned_reads + vm->mem.unassigned_writes + vm->io.unassigned_reads +
 			vm->io.unassigned_writes,
+		.overshoot_max_ps = v->overshoot.max_ps,
 	};
+	if (box->running)
+		s->simulated_ps += kb_box_now(box) - box->run_from_ps;
+	for (i = 0; i < KB_SLICE_ENDS; i++)
+		s->slices += ended[i];
+	for (i = 0; i < KB_EXIT_KINDS; i++)
+		s->exits += exits[i];
+	memcpy(s->overshoot, v->overshoot.count, sizeof(s->overshoot));
+	get_host_time(box, s);
 }

@@ -25,6 +25,7 @@ union value {
 
 _Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_tsc) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
 
 struct key {
@@ -39,8 +40,9 @@ struct key {
 
 /* In the order of the enums of kvmbox.h. */
 static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
-static const char *const clock_words[] = { "tsc", "fixed", NULL };
+static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
+static const char *const tsc_words[] = { "auto", "guest", "host", NULL };
 static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
 
 /* ---- range checks ---- */
@@ -78,6 +80,14 @@ static int check_fixed_exit(const struct key *key, const union value *v, struct 
 		return kb_fail(err, EINVAL, "%s must be longer than 0: with clock=fixed nothing else moves time on",
 			       key->name);
 	return check_time(key, v, err);
+}
+
+/* What a clock counts must take time, and not so much that one event outlasts every quantum. */
+static int check_event(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 == 0 || v->u64 > KB_EVENT_MAX)
+		return kb_fail(err, EINVAL, "%s must be longer than 0 and at most 1ms", key->name);
+	return 0;
 }
 
 static int check_scale(const struct key *key, const union value *v, struct kvmbox_error *err)
@@ -199,9 +209,11 @@ static const struct key keys[] = {
 	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
 	KEY_PS(quantum, "1ms", check_quantum, "longest lead of the guest over the simulator"),
 	KEY_WORD(clock, clock_words, "tsc",
-	    "guest clock: tsc (host CPU time x time_scale) or fixed (every exit costs fixed_exit: reproducible)"),
-	KEY(time_scale, NUMBER, "1.0", check_scale, "clock=tsc: simulated seconds per second of guest CPU time"),
+	    "guest clock: tsc (host CPU time), fixed (every exit costs fixed_exit), step (every instruction takes step; single-stepped), perf-cycles, perf-insns (PMU), host"),
+	KEY(time_scale, NUMBER, "1.0", check_scale, "simulated seconds per second of guest CPU time (not of clock=fixed)"),
 	KEY_PS(fixed_exit, "1us", check_fixed_exit, "clock=fixed: cost of one exit"),
+	KEY_PS(step, "1ns", check_event, "clock=step, perf-insns: what one instruction takes"),
+	KEY_PS(cycle, "500ps", check_event, "clock=perf-cycles: what one cycle takes"),
 	KEY_WORD(slices, slices_words, "precise",
 	    "precise (the guest stalls up to an event at t) or eager (it is kicked at t and leaves somewhat later)"),
 	KEY(slice_to_events, BOOL, "yes", NULL, "end slices at the simulator's next event, too"),
@@ -210,9 +222,18 @@ static const struct key keys[] = {
 	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
 	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory"),
 	KEY(debugcon, STRING, "null", check_chardev, "port 0xE9: same syntax as serial"),
+	KEY(pvclock, BOOL, "yes", NULL, "kvm-clock: the guest reads simulated time from a page, without an exit"),
+	KEY_WORD(tsc, tsc_words, "auto",
+	    "the guest's TSC: guest (simulated time; refused where the host's KVM cannot), host (the host's), auto (guest if possible)"),
+	KEY_PS(tsc_bound, "1us", check_time, "tsc=guest: the TSC is set at an entry when it would be off by more"),
 	KEY(start_date, STRING, "2000-01-01T00:00:00", check_date, "RTC at time 0: YYYY-MM-DDTHH:MM:SS (UTC) or host"),
 	KEY_PS(completion_timeout, "1s", check_time, "an access whose target takes longer fails; 0: never"),
 	KEY(reset_ends, BOOL, "no", NULL, "guest reset ends the run instead of restarting the guest"),
+	KEY_PS(bus_request, "0", check_time, "what any access to a BAR takes from CPU to device"),
+	KEY_PS(bus_completion, "0", check_time, "what a read's data, or a non-posted write's completion, takes from device to CPU"),
+	KEY_PS(posted_write, "0", check_time, "what a posted write costs the guest, whatever its target takes"),
+	KEY(stats, BOOL, "no", NULL, "statistics of the run, as a table on stdout at the guest's end"),
+	KEY(stats_json, PATH, "", NULL, "file to write them to as JSON at the guest's end"),
 };
 
 static const char *type_name(enum type type)

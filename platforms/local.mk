@@ -13,12 +13,13 @@ libkbplatforms_la_SOURCES = \
 	platforms/loader.c platforms/loader.h \
 	platforms/loader_elf.c platforms/loader_flat.c \
 	platforms/loader_image.c platforms/loader_image.h \
-	platforms/pc.c platforms/pc.h \
+	platforms/pc.c platforms/pc.h platforms/pc_clocks.c platforms/pc_clocks.h \
+	platforms/stats.c \
 	platforms/units.c platforms/units.h
 
 lib_LTLIBRARIES += libkvmbox.la
 libkvmbox_la_SOURCES =
-libkvmbox_la_LIBADD = libkbplatforms.la libkbdevices.la libkbvcpu.la $(LIBELF_LIBS)
+libkvmbox_la_LIBADD = libkbplatforms.la libkbdevices.la libkbvcpu.la $(LIBELF_LIBS) $(JANSSON_LIBS)
 libkvmbox_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -export-symbols-regex '^kvmbox_'
 kvmboxinclude_HEADERS += platforms/include/kvmbox/kvmbox.h
 pkgconfig_DATA += platforms/kvmbox.pc

@@ -11,6 +11,7 @@
 
 #include <kvmbox/probe.h>
 #include "platforms/boot.h"
+#include "platforms/pc_clocks.h"
 #include "platforms/tables.h"
 #include "vcpu/probe.h"
 
@@ -20,7 +21,6 @@
 #define COM1_PORT 0x3f8
 #define PORT_POST 0x80
 #define PORT_ELCR 0x4d0
-#define LAPIC_TIMER_HZ 1000000000ull
 #define CPUID_EXT_EDX_PDPE1GB (1u << 26)
 
 /* ISA interrupts of PIRQA-D, as firmware would route them. */
@@ -253,7 +253,7 @@ static struct kb_line irq_line(struct kb_pc *pc, int irq)
 static int make_interrupts(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_lapic_config lapic = {
-		.mem = &pc->vm->mem, .timers = &pc->timers, .log = &pc->log, .timer_hz = LAPIC_TIMER_HZ,
+		.mem = &pc->vm->mem, .timers = &pc->timers, .log = &pc->log, .timer_hz = KB_PC_APIC_HZ,
 		.virtual_wire = true, .directed_eoi = true, .intr = { .set = kb_vcpu_intr, .opaque = pc->vcpu },
 		.nmi = wire_nmi, .init = wire_init, .eoi = wire_eoi, .extint_ack = wire_extint_ack, .opaque = pc,
 	};
@@ -297,15 +297,11 @@ static int make_timekeepers(struct kb_pc *pc, struct kvmbox_error *err)
 		.io = &pc->vm->io, .timers = &pc->timers, .irq = { .set = wire_rtc, .opaque = pc, .pin = 1 },
 		.ram_below_4g = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE,
 		.ram_above_4g = ram < KB_PC_HOLE_BASE ? 0 : ram - KB_PC_HOLE_BASE,
+		.start_unix_s = pc->start_s,
 	};
 	struct kb_simtime_config simtime = { .mem = &pc->vm->mem, .io = &pc->vm->io, .timers = &pc->timers };
-	int rc;
+	int rc = kb_pit_create(&pc->pit, &pit, err);
 
-	if (!strcmp(pc->cfg->start_date, "host"))
-		rtc.start_unix_s = (int64_t)time(NULL);
-	else if ((rc = kb_rtc_parse_date(pc->cfg->start_date, &rtc.start_unix_s, err)) != 0)
-		return kb_fail_in(err, rc, "start_date");
-	rc = kb_pit_create(&pc->pit, &pit, err);
 	if (!rc)
 		rc = kb_rtc_create(&pc->rtc, &rtc, err);
 	if (!rc)
@@ -513,52 +509,53 @@ static void note_cpu(struct kb_pc *pc, struct kb_cpuid *cpuid)
 	}
 }
 
-static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
+static int parse_start(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	int rc = 0;
+
+	if (!strcmp(pc->cfg->start_date, "host"))
+		pc->start_s = (int64_t)time(NULL);
+	else if ((rc = kb_rtc_parse_date(pc->cfg->start_date, &pc->start_s, err)) != 0)
+		kb_fail_in(err, rc, "start_date");
+	return rc;
+}
+
+static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kb_cpuid *cpuid, struct kvmbox_error *err)
 {
 	const struct kb_vcpu_client client = {
 		.advance = client_advance, .deadline = client_deadline, .yield = client_yield, .idle = client_idle,
 		.ack = client_ack, .set_cr8 = client_set_cr8, .get_cr8 = client_get_cr8,
 		.set_apic_base = client_set_apic_base, .opaque = pc,
 	};
-	struct kb_cpuid cpuid;
 	struct kvm_cpuid_entry2 *ext;
-	int rc = kb_cpuid_supported(&cpuid, api, pc->vm->kvm_fd, err);
+	int rc = kb_cpuid_supported(cpuid, api, pc->vm->kvm_fd, err);
 
 	if (!rc)
-		rc = kb_cpuid_edit(&cpuid, pc->cfg->cpu, err);
+		rc = kb_cpuid_edit(cpuid, pc->cfg->cpu, err);
 	if (rc)
 		return rc;
-	kb_cpuid_fit(&cpuid, 0, 1);
-	note_cpu(pc, &cpuid);
-	ext = kb_cpuid_find(&cpuid, 0x80000001, 0);
+	kb_cpuid_fit(cpuid, 0, 1);
+	note_cpu(pc, cpuid);
+	ext = kb_cpuid_find(cpuid, 0x80000001, 0);
 	pc->huge1g = ext && (ext->edx & CPUID_EXT_EDX_PDPE1GB);
-	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, &cpuid, &client, err);
-}
-
-static void set_clock(struct kb_pc *pc)
-{
-	const struct kvmbox_probe_result *host = kb_probe_cached();
-	const struct kvmbox_config *cfg = pc->cfg;
-
-	if (cfg->clock == KVMBOX_CLOCK_FIXED)
-		kb_clock_init_fixed(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->fixed_exit_ps, cfg->quantum_ps);
-	else
-		kb_clock_init_tsc(&pc->vcpu->clock, pc->vcpu->tsc_hz, cfg->time_scale, host->exit_ps);
-	kb_vcpu_set_kick(pc->vcpu, host->kick_ps / KB_PS_PER_NS, cfg->slices == KVMBOX_SLICES_PRECISE);
+	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, cpuid, &client, err);
 }
 
 static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
 {
-	int rc = kb_vm_create(&pc->vm, api, &pc->log, err);
+	struct kb_cpuid cpuid;
+	int rc = parse_start(pc, err);
 
+	if (!rc)
+		rc = kb_vm_create(&pc->vm, api, &pc->log, err);
 	if (!rc)
 		rc = make_ram(pc, err);
 	if (!rc)
-		rc = make_cpu(pc, api, err);
-	if (rc)
-		return rc;
-	set_clock(pc);
-	rc = make_interrupts(pc, err);
+		rc = make_cpu(pc, api, &cpuid, err);
+	if (!rc)
+		rc = kb_pc_make_clocks(pc, &cpuid, err);
+	if (!rc)
+		rc = make_interrupts(pc, err);
 	if (!rc)
 		rc = make_acpi(pc, err);
 	if (!rc)
@@ -646,6 +643,9 @@ int kb_pc_reset(struct kb_pc *pc, struct kvmbox_error *err)
 	kb_debugport_reset(pc->debugport);
 	kb_simtime_reset(pc->simtime);
 	kb_reset_reset(pc->reset);
-	rc = start_cpu(pc, err);
+	kb_pvclock_reset(&pc->vcpu->pvclock);
+	rc = kb_guest_tsc_reset(&pc->vcpu->tsc, err);
+	if (!rc)
+		rc = start_cpu(pc, err);
 	return rc ? rc : kb_pc_start(pc, err);
 }

@@ -104,6 +104,7 @@ struct kb_pc {
 		uint32_t signature, features; /* CPUID.1 EAX, EDX */
 	} cpu;                 /* for the tables */
 	bool huge1g;           /* the CPU has 1 GiB pages */
+	int64_t start_s;       /* Unix time at simulated time 0 */
 	unsigned long inits, apic_moves, resets; /* for the log's sake */
 	bool reset_wanted, powered_off;
 	int exit_status;       /* -1 until the guest writes the debug-exit port; 0 after power-off */

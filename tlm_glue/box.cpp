@@ -8,18 +8,38 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <ctime>
+#include <optional>
 #include <type_traits>
 
 #include "tlm_glue/pacer.h"
 #include "tlm_glue/poller.h"
+#include "tlm_glue/posted.h"
+#include "tlm_glue/sleep_meter.h"
+#include "tlm_glue/watchdog.h"
 
 namespace kvmbox {
 
-/* Coroutine stacks are SystemC's 64 KiB by default; target models and KVM run on this one. */
-constexpr int stack_bytes = 1 << 20;
 constexpr uint64_t poll_interval_ns = 1000000;
 constexpr uint64_t default_quantum_ps = 1000000000;
+
+/* While it lives the guest's thread may sleep: see sleep_meter::nap(). */
+struct box::napping {
+	napping(const napping &) = delete;
+	explicit napping(const box &b_) : b(b_)
+	{
+		b.count_sleep();
+		b.m_sleep->nap(true);
+	}
+	~napping()
+	{
+		b.count_sleep();
+		b.m_sleep->nap(false);
+	}
+	const box &b;
+};
 
 /* ---- callbacks from C ------------------------------------------------------ */
 
@@ -38,9 +58,19 @@ struct box::callbacks {
 			return static_cast<result>(-EIO);
 	}
 
+	/* Other processes run meanwhile, a pacer's among them. */
+	struct others_turn {
+		explicit others_turn(box &b_) : b(b_) { b.m_sleep->take(); }
+		~others_turn() { b.count_sleep(); }
+		box &b;
+	};
+
 	static int check_wait(void *opaque, uint64_t t_ps, enum kvmbox_wait how)
 	{
-		return guarded(opaque, [=](box &b) { return b.check_wait(t_ps, how); });
+		return guarded(opaque, [=](box &b) {
+			const others_turn turn(b);
+			return b.check_wait(t_ps, how);
+		});
 	}
 	static uint64_t now(void *)
 	{
@@ -53,8 +83,31 @@ struct box::callbacks {
 	static int transport(void *opaque, ::kvmbox_access *a)
 	{
 		return guarded(opaque, [=](box &b) {
+			const others_turn turn(b);
 			auto *f = static_cast<pci_function *>(kvmbox_function_opaque(a->function));
 			return b.m_exception ? -EIO : f->transport(*a);
+		});
+	}
+	static int post(void *opaque, const ::kvmbox_access *a, uint64_t at_ps)
+	{
+		return guarded(opaque, [=](box &b) {
+			auto *f = static_cast<pci_function *>(kvmbox_function_opaque(a->function));
+			const others_turn turn(b);
+			return b.m_exception ? -EIO : f->post(*a, at_ps);
+		});
+	}
+	static int push(void *opaque, ::kvmbox_function *function)
+	{
+		return guarded(opaque, [=](box &b) {
+			const others_turn turn(b);
+			if (b.m_exception)
+				return -EIO;
+			if (function)
+				static_cast<pci_function *>(kvmbox_function_opaque(function))->push();
+			else
+				b.drain();
+			b.hold();
+			return b.m_stop ? -ECANCELED : 0;
 		});
 	}
 	static void command_changed(void *opaque, ::kvmbox_function *function, uint16_t command)
@@ -75,7 +128,7 @@ struct box::callbacks {
 
 const ::kvmbox_ops box::callbacks::ops = {
 	callbacks::check_wait,      callbacks::now, callbacks::next_event, callbacks::transport,
-	callbacks::command_changed, callbacks::log,
+	callbacks::command_changed, callbacks::log, callbacks::post, callbacks::push,
 };
 
 /* ---- the way in from other threads ------------------------------------------ */
@@ -146,6 +199,15 @@ void box::resume()
 		m_host->signal();
 }
 
+void box::stop_after(uint64_t instructions)
+{
+	kvmbox_error err{};
+
+	if (m_c && kvmbox_stop_after(m_c, instructions, &err) < 0)
+		SC_REPORT_ERROR(msg_kvm, (std::string(name()) + ": stop_after(): " + err.msg).c_str());
+	wake();
+}
+
 void box::unhold()
 {
 	if (!m_paused || m_stop)
@@ -154,6 +216,9 @@ void box::unhold()
 
 void box::hold()
 {
+	if (!m_paused || m_stop)
+		return;
+	const napping nap(*this);
 	while (m_paused && !m_stop)
 		wait(m_resumed);
 }
@@ -192,9 +257,9 @@ void box::keep_pace()
 /* ---- life -------------------------------------------------------------------- */
 
 box::box(sc_core::sc_module_name nm, const config &cfg)
-	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)),
-	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_watchdog("watchdog"),
-	  m_resumed("resumed"), m_period_end("period_end")
+	: sc_module(nm), m_config(cfg), m_dma(*this, nullptr), m_host(new host_events(*this)), m_sleep(new sleep_meter),
+	  m_host_thread(std::this_thread::get_id()), m_wake("wake"), m_ended("ended"), m_counted("counted"), m_resumed("resumed"),
+	  m_period_end("period_end"), m_watchdog(new watchdog), m_flight(new flight)
 {
 	kvmbox_error err{};
 	if (!cfg->quantum_ps)
@@ -219,6 +284,9 @@ box::box(sc_core::sc_module_name nm, const config &cfg)
 box::~box()
 {
 	m_destroying = true;
+	const std::string trouble = finish_stats();
+	if (!trouble.empty())
+		SC_REPORT_WARNING(msg_guest, trouble.c_str());
 	if (m_c)
 		kvmbox_destroy(m_c);
 }
@@ -243,7 +311,7 @@ void box::end_of_elaboration()
 {
 	if (!m_c)
 		return;
-	m_timeout = from_ps(m_config->completion_timeout_ps);
+	check_stats_file();
 	const double pace = kvmbox_config_pace(&m_config.c_config());
 	if (pace > 0) {
 		m_pacer = std::make_unique<pacer>(pace);
@@ -256,12 +324,8 @@ void box::end_of_elaboration()
 	sc_core::sc_spawn_options t;
 	t.set_stack_size(stack_bytes);
 	m_thread = sc_core::sc_spawn([this] { run(); }, "vcpu", &t);
-
-	sc_core::sc_spawn_options w;
-	w.spawn_method();
-	w.dont_initialize();
-	w.set_sensitivity(&m_watchdog);
-	sc_core::sc_spawn([this] { watchdog(); }, "completion_timeout", &w);
+	m_watchdog->start(from_ps(m_config->completion_timeout_ps));
+	m_watchdog->watch(*m_flight, m_thread);
 }
 
 void box::run()
@@ -272,21 +336,97 @@ void box::run()
 					       from_ps(default_quantum_ps).to_string()).c_str());
 
 	kvmbox_error err{};
-	m_running = true;
-	const int r = kvmbox_run(m_c, &err);
+	int r;
+	m_running = m_begun = true;
+	do
+		r = kvmbox_run(m_c, &err);
+	while (r >= 0 && end() == KVMBOX_END_COUNTED && stop_at_count());
 	m_running = m_pacing = false;
-	cancel_watchdog();
+	m_watchdog->rest();
 	m_ended.notify(sc_core::SC_ZERO_TIME);
+	/* Nothing is thrown in front of what ended the run. */
+	const std::string trouble = finish_stats();
+	if (!trouble.empty() && (m_exception || r < 0))
+		SC_REPORT_WARNING(msg_guest, trouble.c_str());
 	rethrow();
 	report_end(r, err.msg);
+	if (!trouble.empty())
+		SC_REPORT_ERROR(msg_guest, trouble.c_str());
+}
+
+/* The guest has done its instructions. SystemC gets there, then both stop, as by pause(). False: the box is stopped for good. */
+bool box::stop_at_count()
+{
+	wait_until(time());
+	if (!m_stop) {
+		m_counted.notify();
+		m_paused = true;
+		sc_core::sc_pause();
+		hold();
+	}
+	return !m_stop && !m_exception;
 }
 
 void box::report_end(int result, const std::string &message)
 {
-	if (m_config.stop_simulation && end() != KVMBOX_END_STOPPED && end() != KVMBOX_END_NONE)
+	if (m_config.stop_simulation && end() != KVMBOX_END_STOPPED && end() != KVMBOX_END_COUNTED &&
+	    end() != KVMBOX_END_NONE) {
+		drain();
 		sc_core::sc_stop();
+	}
 	if (result < 0)
 		SC_REPORT_ERROR(msg_guest, message.c_str());
+}
+
+/* ---- statistics ----------------------------------------------------------------- */
+
+void box::count_sleep() const
+{
+	const uint64_t ns = m_sleep->take();
+
+	if (ns)
+		kvmbox_slept(m_c, ns);
+}
+
+/* Now rather than after a run of hours. */
+void box::check_stats_file()
+{
+	const char *path = m_config->stats_json;
+	FILE *f = path ? fopen(path, "ae") : nullptr;
+
+	if (f)
+		fclose(f);
+	else if (path)
+		SC_REPORT_ERROR(msg_config, (std::string(name()) + ": stats_json=" + path + ": cannot write there: " +
+					     strerror(errno)).c_str());
+}
+
+/* At the guest's end, or the simulation's if that comes first; once. Returns what went wrong, or "". */
+std::string box::finish_stats()
+{
+	kvmbox_error err{};
+
+	if (!m_begun || m_stats_done)
+		return "";
+	m_stats_done = true;
+	const ::kvmbox_stats s = stats();
+	if (m_config->stats) {
+		printf("\n---- %s: statistics of the run ----\n\n", name());
+		kvmbox_stats_print(&s, stdout);
+		putchar('\n');
+		fflush(stdout);
+	}
+	if (m_config->stats_json && kvmbox_stats_write_json(&s, m_config->stats_json, &err) < 0)
+		return std::string(name()) + ": " + err.msg;
+	return "";
+}
+
+void box::end_of_simulation()
+{
+	const std::string trouble = finish_stats();
+
+	if (!trouble.empty())
+		SC_REPORT_ERROR(msg_guest, trouble.c_str());
 }
 
 void box::keep_exception()
@@ -296,6 +436,18 @@ void box::keep_exception()
 	/* In an up-call of another process it is that process's business, and rethrow() comes at once. */
 	if (m_running && sc_core::sc_get_current_process_handle() == m_thread)
 		kvmbox_stop(m_c);
+}
+
+/* At once: the guest's process is thrown out of whatever it waits for. */
+bool box::abandon(std::exception_ptr e)
+{
+	if (!m_running)
+		return false;
+	if (!m_exception)
+		m_exception = std::move(e);
+	kvmbox_stop(m_c);
+	m_thread.throw_it(run_over());
+	return true;
 }
 
 void box::rethrow()
@@ -347,8 +499,11 @@ sc_core::sc_time box::time() const
 {
 	::kvmbox_stats s{};
 
-	if (m_c)
+	if (m_c) {
+		if (m_running)
+			count_sleep();
 		kvmbox_get_stats(m_c, &s);
+	}
 	return s;
 }
 
@@ -418,6 +573,7 @@ void box::wait_idle(const sc_core::sc_time &t)
 	struct scope {
 		box &b;
 		bool attached = false;
+		std::optional<napping> nap = std::nullopt;
 		~scope()
 		{
 			b.m_idle = false;
@@ -426,8 +582,8 @@ void box::wait_idle(const sc_core::sc_time &t)
 		}
 	};
 
-	/* No access is under way: the watchdog must not keep the simulation going. */
-	cancel_watchdog();
+	/* With no posted write under way, the watchdog must not keep the simulation going. */
+	m_watchdog->rest();
 	if (t <= sc_core::sc_time_stamp()) {
 		wait_until(t);
 		return;
@@ -438,6 +594,7 @@ void box::wait_idle(const sc_core::sc_time &t)
 		if (watch_inputs() && forever) {
 			m_host->attach(true);
 			s.attached = true;
+			s.nap.emplace(*this);
 		}
 		if (forever)
 			wait(m_wake);
@@ -480,52 +637,20 @@ uint64_t box::next_event() const
 	return dt >= never() - now ? KVMBOX_TIME_NEVER : to_ps(now + dt);
 }
 
-/* ---- accesses ------------------------------------------------------------------- */
+/* ---- posted writes --------------------------------------------------------------- */
 
-/*
- * The watchdog costs the fast path two assignments: it is armed by the first
- * access, and when it fires during a later one it re-arms for the remainder.
- */
-bool box::b_transport(tlm::tlm_fw_transport_if<> &target, tlm::tlm_generic_payload &gp, sc_core::sc_time &delay)
+/* While the guest runs, it will rest the watchdog when it goes to sleep. */
+void box::posted_done()
 {
-	struct flight {
-		bool &f;
-		explicit flight(bool &f_) : f(f_) { f = true; }
-		~flight() { f = false; }
-	} in_flight(m_in_flight);
-
-	m_flight_since = sc_core::sc_time_stamp();
-	if (!m_watchdog_armed && m_timeout != sc_core::SC_ZERO_TIME) {
-		m_watchdog_armed = true;
-		m_watchdog.notify(m_timeout);
-	}
-	try {
-		target.b_transport(gp, delay);
-	} catch (const completion_timeout &) {
-		return false;
-	}
-	return true;
+	if (m_idle || !m_running)
+		m_watchdog->rest();
 }
 
-void box::watchdog()
+void box::drain()
 {
-	m_watchdog_armed = false;
-	if (!m_in_flight)
-		return;
-	const sc_core::sc_time since = sc_core::sc_time_stamp() - m_flight_since;
-	if (since >= m_timeout) {
-		m_thread.throw_it(completion_timeout());
-	} else {
-		m_watchdog_armed = true;
-		m_watchdog.notify(m_timeout - since);
-	}
-}
-
-void box::cancel_watchdog()
-{
-	if (m_watchdog_armed)
-		m_watchdog.cancel();
-	m_watchdog_armed = false;
+	for (auto &f : m_functions)
+		if (f->m_posted)
+			f->m_posted->drain();
 }
 
 } // namespace kvmbox

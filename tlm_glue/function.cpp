@@ -1,10 +1,13 @@
 // PCI functions on the SystemC side: see kvmbox/tlm_function.h.
 #include <kvmbox/tlm_box.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <sstream>
 
+#include "tlm_glue/posted.h"
 #include "tlm_glue/ratelimit.h"
 
 namespace kvmbox {
@@ -121,6 +124,13 @@ std::string pci_function::port_name(unsigned i) const
 	return "bar" + std::to_string(i);
 }
 
+/* Is there anything that could be posted? */
+static bool posts(const function_config &cfg)
+{
+	return cfg.posted_writes &&
+	       std::any_of(std::begin(cfg.bar), std::end(cfg.bar), [](const ::kvmbox_bar &b) { return b.size && !b.io; });
+}
+
 pci_function::pci_function(sc_core::sc_module_name nm, box &b, const function_config &cfg)
 	: sc_module(nm), m_box(b), m_config(cfg), m_dma(b, this), m_pool(new pool)
 {
@@ -156,10 +166,17 @@ pci_function::pci_function(sc_core::sc_module_name nm, box &b, const function_co
 	c.rom_size = m_config.rom.size();
 	c.mode = m_config.mode;
 	c.max_access = m_config.max_access;
+	c.non_posted_writes = !m_config.posted_writes;
+	c.bus_request_ps = m_config.bus_request_ps;
+	c.bus_completion_ps = m_config.bus_completion_ps;
+	c.posted_write_ps = m_config.posted_write_ps;
 	if (kvmbox_add_function(b.c_box(), &c, this, &m_c, &err) < 0) {
 		m_c = nullptr;
 		SC_REPORT_ERROR(msg_config, err.msg);
+		return;
 	}
+	if (posts(m_config))
+		m_posted = std::make_unique<posted_queue>(b, *this);
 }
 
 pci_function::~pci_function() = default;
@@ -186,6 +203,8 @@ void pci_function::end_of_elaboration()
 		o.set_sensitivity(&(*m_irq)->value_changed_event());
 		sc_core::sc_spawn([this] { intx(m_irq->read()); }, "irq_changed", &o);
 	}
+	if (m_posted)
+		m_posted->start();
 }
 
 /* ---- calls up ------------------------------------------------------------ */
@@ -224,6 +243,11 @@ bool pci_function::bar_address(unsigned i, uint64_t &address) const
 	return m_c && kvmbox_function_bar_address(m_c, i, &address);
 }
 
+unsigned pci_function::posted() const
+{
+	return m_posted ? m_posted->count() : 0;
+}
+
 /* ---- callbacks ------------------------------------------------------------ */
 
 /* Bus master enable, PCI 3.0 section 6.2.2: without it there is no DMA, also not behind our back. */
@@ -250,6 +274,34 @@ int pci_function::fail(const ::kvmbox_access &a, int error, const std::string &w
 
 int pci_function::transport(::kvmbox_access &a)
 {
+	sc_core::sc_time delay = from_ps(a.delay_ps);
+
+	if (m_posted)
+		m_posted->push(delay);
+	const int result = hand_over(a, delay, *m_box.m_flight, false);
+	/* Where the guest goes on, relative to the time the C side is told, which a pause may have moved. */
+	const sc_core::sc_time end = delay < never() - sc_core::sc_time_stamp() ? sc_core::sc_time_stamp() + delay : never();
+	m_box.hold();
+	const uint64_t now = to_ps(sc_core::sc_time_stamp()), end_ps = to_ps_up(end);
+	a.delay_ps = end_ps > now ? end_ps - now : 0;
+	return result;
+}
+
+int pci_function::post(const ::kvmbox_access &a, uint64_t at_ps)
+{
+	return m_posted ? m_posted->post(a, at_ps) : -EAGAIN;
+}
+
+void pci_function::push()
+{
+	sc_core::sc_time none;
+
+	if (m_posted)
+		m_posted->push(none);
+}
+
+int pci_function::hand_over(::kvmbox_access &a, sc_core::sc_time &delay, flight &f, bool posted)
+{
 	const unsigned i = a.bar;
 
 	if (i >= m_port.size() || a.len > sizeof(slot::data))
@@ -272,15 +324,15 @@ int pci_function::transport(::kvmbox_access &a)
 	s.ext.bdf = static_cast<uint16_t>(kvmbox_function_bdf(m_c));
 	s.ext.bar = i;
 	s.ext.space = a.space;
-	s.ext.posted = a.write && a.space == KVMBOX_SPACE_MEMORY;
+	s.ext.posted = posted;
 	s.ext.requester = 0;
 	s.data = 0;
 	if (a.write)
 		memcpy(&s.data, a.data, a.len);
-	return call(*m_port[i].m_target, s, a);
+	return call(*m_port[i].m_target, s, a, delay, f);
 }
 
-int pci_function::call(tlm::tlm_fw_transport_if<> &target, slot &s, ::kvmbox_access &a)
+int pci_function::call(tlm::tlm_fw_transport_if<> &target, slot &s, ::kvmbox_access &a, sc_core::sc_time &delay, flight &f)
 {
 	/*
 	 * Released at the end, also when the target throws. Not on a timeout:
@@ -290,17 +342,14 @@ int pci_function::call(tlm::tlm_fw_transport_if<> &target, slot &s, ::kvmbox_acc
 		void operator()(tlm::tlm_generic_payload *gp) const { gp->release(); }
 	};
 	std::unique_ptr<tlm::tlm_generic_payload, release> ref(&s.gp);
-	sc_core::sc_time delay = from_ps(a.delay_ps);
 
-	if (!m_box.b_transport(target, s.gp, delay)) {
+	const sc_core::sc_time lead = delay;
+
+	if (!m_box.m_watchdog->b_transport(f, target, s.gp, delay)) {
 		ref.release();
-		return fail(a, -ETIMEDOUT, "was not answered within " + m_box.m_timeout.to_string());
+		delay = lead;
+		return fail(a, -ETIMEDOUT, "was not answered within " + m_box.m_watchdog->timeout().to_string());
 	}
-	/* Where the guest goes on, relative to the time the C side is told, which a pause may have moved. */
-	const sc_core::sc_time end = delay < never() - sc_core::sc_time_stamp() ? sc_core::sc_time_stamp() + delay : never();
-	m_box.hold();
-	const uint64_t now = to_ps(sc_core::sc_time_stamp()), end_ps = to_ps_up(end);
-	a.delay_ps = end_ps > now ? end_ps - now : 0;
 	switch (s.gp.get_response_status()) {
 	case tlm::TLM_OK_RESPONSE:
 		if (!a.write)

@@ -12,8 +12,11 @@ libkbtlm_la_SOURCES = \
 	tlm_glue/pacer.cpp tlm_glue/pacer.h \
 	tlm_glue/pci_device.cpp \
 	tlm_glue/poller.cpp tlm_glue/poller.h \
+	tlm_glue/posted.cpp tlm_glue/posted.h \
 	tlm_glue/ratelimit.h \
-	tlm_glue/time.cpp
+	tlm_glue/sleep_meter.cpp tlm_glue/sleep_meter.h \
+	tlm_glue/time.cpp \
+	tlm_glue/watchdog.cpp tlm_glue/watchdog.h
 libkbtlm_la_CXXFLAGS = $(TLM_CXXFLAGS)
 
 lib_LTLIBRARIES += libkvmbox-tlm.la

@@ -6,6 +6,8 @@
 #include <ctime>
 #include <sstream>
 
+#include "tlm_glue/sleep_meter.h"
+
 namespace kvmbox {
 namespace {
 
@@ -63,6 +65,7 @@ bool pacer::hold(uint64_t now_ps, uint64_t next_ps)
 		return behind(now, now - due);
 	m_stats.lag_ns = 0;
 	sleep_until(due);
+	sleep_meter::add(host_ns() - now);
 	return false;
 }
 

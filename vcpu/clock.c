@@ -1,6 +1,8 @@
 /* What all guest clocks share: see clock.h. */
 #include "vcpu/clock.h"
 
+#include <stddef.h>
+
 #define ONE (1ull << 32)
 
 void kb_rate_init(struct kb_rate *r, uint64_t tsc_hz, double scale_ps)
@@ -42,5 +44,5 @@ void kb_clock_destroy(struct kb_clock *c)
 {
 	if (c->ops && c->ops->destroy)
 		c->ops->destroy(c);
-	c->ops = 0;
+	c->ops = NULL;
 }

@@ -11,14 +11,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vcpu/perf.h"
+
 struct kb_clock;
 
 /* One stay in the guest, from KVM_RUN's call to its return. */
 struct kb_stay {
+	uint64_t left;   /* host TSC at its end */
 	uint64_t ticks;  /* host TSC ticks it took */
 	uint64_t stolen; /* of these, the thread was not running */
+	uint64_t shown;  /* the guest may have read clocks that go on by themselves up to so many ticks: no less has passed */
 	bool ring3;      /* the guest is in ring 3 at the exit */
 	bool kicked;     /* a signal ended it */
+	bool stepped;    /* it was a single step that made no exit to be served */
+	uint64_t instructions; /* done in it, if stepped or the clock counts them */
 };
 
 struct kb_clock_ops {
@@ -29,6 +35,8 @@ struct kb_clock_ops {
 	uint64_t (*ticks)(const struct kb_clock *c, uint64_t ps);
 	/* The stay is about to begin. NULL: nothing to do. */
 	void (*enter)(struct kb_clock *c);
+	/* The calling thread begins to run the vCPU. 0 or a negative errno. NULL: nothing to do. */
+	int (*attach)(struct kb_clock *c, struct kvmbox_error *err);
 	/* Frees what the source holds. NULL: nothing. */
 	void (*destroy)(struct kb_clock *c);
 };
@@ -49,6 +57,8 @@ struct kb_clock {
 	 * what the guest can read without one does so, too.
 	 */
 	struct kb_rate rate;
+	uint64_t insn_ps; /* an instruction takes this: the guest has to be stepped; 0: time does not count instructions */
+	bool exact;       /* same inputs, same times: whatever depends on the host has to be kept out */
 	union {
 		struct {
 			uint64_t cost_ticks[2]; /* entry + exit with the guest in ring 0-2 and in ring 3 */
@@ -57,7 +67,21 @@ struct kb_clock {
 			uint64_t exit_ps;
 			uint64_t waited_ticks; /* CPU time of the guest since the last exit or stride */
 			uint64_t stride_ps;    /* what a guest that does not exit is moved on by */
+			unsigned steps;        /* since the last exit or stride */
 		} fixed;
+		struct {
+			const struct kb_perf_api *api;
+			struct kb_perf counters;
+			enum kb_perf_event event;
+			pid_t tid;           /* whose guests are counted */
+			uint64_t last;       /* the count at the last exit */
+			uint64_t lost;       /* stays that the PMU did not count */
+			struct kb_rate count; /* ps per event */
+			double ps_per_tick;  /* seen so far, for the kick */
+		} perf;
+		struct {
+			uint64_t left; /* host TSC at the last exit, 0: none yet */
+		} host;
 	};
 };
 
@@ -78,6 +102,16 @@ void kb_clock_init_tsc(struct kb_clock *c, uint64_t tsc_hz, double time_scale, c
  * stride_ps, so that one that only waits cannot stop time.
  */
 void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps);
+/* step: every instruction takes insn_ps (see step.h for what is one), exits nothing. The guest has to be stepped. */
+void kb_clock_init_step(struct kb_clock *c, uint64_t tsc_hz, uint64_t insn_ps);
+/*
+ * perf-cycles, perf-insns: each event the host's PMU counts in the guest takes event_ps, > 0. Errors as kb_perf_open(); then the
+ * clock has no source.
+ */
+int kb_clock_init_perf(struct kb_clock *c, const struct kb_perf_api *api, enum kb_perf_event event, uint64_t tsc_hz,
+		       double event_ps, struct kvmbox_error *err);
+/* host: host time, in the guest and out of it, times time_scale. */
+void kb_clock_init_host(struct kb_clock *c, uint64_t tsc_hz, double time_scale);
 /* Leaves the clock with its time, but no source. */
 void kb_clock_destroy(struct kb_clock *c);
 
@@ -85,6 +119,10 @@ static inline void kb_clock_enter(struct kb_clock *c)
 {
 	if (c->ops->enter)
 		c->ops->enter(c);
+}
+static inline int kb_clock_attach(struct kb_clock *c, struct kvmbox_error *err)
+{
+	return c->ops->attach ? c->ops->attach(c, err) : 0;
 }
 /* One stay in the guest is over. */
 void kb_clock_account(struct kb_clock *c, const struct kb_stay *stay);

@@ -407,8 +407,8 @@ static void fit_features(struct kb_cpuid *table)
 {
 	/*
 	 * MONITOR sizes, power, performance counters, SGX, Processor Trace, arch LBR, SVM, perfmon v2: gone with their
-	 * features. Crystal and frequencies (0x15, 0x16): Linux would take the APIC timer's frequency from there, but
-	 * the box has its own.
+	 * features. Crystal and frequencies (0x15, 0x16): Linux takes the APIC timer's frequency from there, but
+	 * the box has its own, see kb_cpuid_tell_clocks().
 	 */
 	static const uint32_t gone[] = { 0x5, 0xa, 0x12, 0x14, 0x15, 0x16, 0x1c, 0x8000000a, 0x80000022 };
 	size_t i;
@@ -592,4 +592,54 @@ void kb_cpuid_fit(struct kb_cpuid *table, unsigned vcpu_id, unsigned vcpu_count)
 	fit_hypervisor(table);
 	fit_max(table, 0);
 	fit_max(table, EXTENDED);
+}
+
+/* ---- clocks ------------------------------------------------------------------ */
+
+static struct kvm_cpuid_entry2 *find_or_append(struct kb_cpuid *table, uint32_t function)
+{
+	struct kvm_cpuid_entry2 *e = kb_cpuid_find(table, function, 0);
+
+	return e ? e : append(table, function);
+}
+
+/* SDM volume 2, CPUID: TSC hz = crystal hz (ECX) * EBX / EAX; base, maximum and bus frequency in MHz, 16 bits each. */
+static void tell_frequencies(struct kb_cpuid *table, const struct kb_cpuid_clocks *c)
+{
+	uint32_t mhz = (c->tsc_khz + 500) / 1000;
+	struct kvm_cpuid_entry2 *e = find_or_append(table, 0x15);
+
+	if (e) {
+		e->eax = c->apic_hz / 1000;
+		e->ebx = c->tsc_khz;
+		e->ecx = c->apic_hz;
+		e->edx = 0;
+	}
+	e = mhz && mhz <= 0xffff ? find_or_append(table, 0x16) : NULL;
+	if (e) {
+		e->eax = e->ebx = mhz;
+		e->ecx = c->apic_hz / 1000000 & 0xffff;
+		e->edx = 0;
+	}
+}
+
+void kb_cpuid_tell_clocks(struct kb_cpuid *table, const struct kb_cpuid_clocks *c)
+{
+	struct kvm_cpuid_entry2 *e;
+
+	if (!c->tsc_simulated)
+		feature_put(table, NULL, "nonstop_tsc", 0);
+	if (c->tsc_khz)
+		tell_frequencies(table, c);
+	e = kb_cpuid_find(table, HYPERVISOR + 1, 0);
+	if (e) {
+		e->eax |= c->paravirt;
+		e = find_or_append(table, HYPERVISOR + 0x10);
+	}
+	if (e) {
+		e->eax = c->tsc_khz;
+		e->ebx = c->apic_hz / 1000;
+	}
+	fit_max(table, 0);
+	fit_max(table, HYPERVISOR);
 }

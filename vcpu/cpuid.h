@@ -8,6 +8,7 @@
 #ifndef KB_CPUID_H
 #define KB_CPUID_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vcpu/kvm.h"
@@ -42,6 +43,20 @@ int kb_cpuid_edit(struct kb_cpuid *table, const char *edits, struct kvmbox_error
  * NOP_IO_DELAY, to which the box adds what it serves itself. Neither when the edits took "hypervisor" away. May be repeated.
  */
 void kb_cpuid_fit(struct kb_cpuid *table, unsigned vcpu_id, unsigned vcpu_count);
+
+/* What the guest is told about its clocks. */
+struct kb_cpuid_clocks {
+	uint32_t paravirt;    /* bits to add to 0x40000001 EAX */
+	uint32_t tsc_khz;     /* the TSC's frequency in simulated time, 0: it has none or nobody knows */
+	uint32_t apic_hz;     /* of the local APIC's timer, which is the crystal's */
+	bool tsc_simulated;   /* else the TSC is not invariant: exits and what the host does show in it */
+};
+
+/*
+ * After kb_cpuid_fit(): leaf 0x15 (crystal and TSC), 0x16 (MHz), 0x40000010 (kHz of TSC and APIC bus), the invariant TSC bit. The paravirtual
+ * ones only in a table that has such leaves.
+ */
+void kb_cpuid_tell_clocks(struct kb_cpuid *table, const struct kb_cpuid_clocks *c);
 
 struct kvm_cpuid_entry2 *kb_cpuid_find(struct kb_cpuid *table, uint32_t function, uint32_t index);
 

@@ -35,7 +35,7 @@ static void access_port(struct kb_vcpu *v)
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	uint32_t i;
 
-	v->stats.exits_pio++;
+	v->stats.exits[KB_EXIT_PIO]++;
 	/* String I/O: count elements at one port; an end asked for by one of them lets the rest happen. */
 	for (i = 0; i < run->io.count; i++, data += run->io.size) {
 		v->client.advance(v->client.opaque);
@@ -52,7 +52,7 @@ static void access_memory(struct kb_vcpu *v)
 	struct kvm_run *run = v->run;
 	size_t len = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : sizeof(run->mmio.data);
 
-	v->stats.exits_mmio++;
+	v->stats.exits[KB_EXIT_MMIO]++;
 	v->client.advance(v->client.opaque);
 	if (run->mmio.is_write)
 		kb_bus_write(&v->vm->mem, run->mmio.phys_addr, run->mmio.data, len);
@@ -112,7 +112,7 @@ static int fatal(struct kb_vcpu *v, struct kvmbox_error *err)
 	const struct kvm_run *run = v->run;
 	char where[512];
 
-	v->stats.exits_other++;
+	v->stats.exits[KB_EXIT_OTHER]++;
 	kb_vcpu_where(v, where, sizeof(where));
 	switch (run->exit_reason) {
 	case KVM_EXIT_SHUTDOWN:
@@ -142,17 +142,21 @@ int kb_exit_handle(struct kb_vcpu *v, struct kvmbox_error *err)
 	case KVM_EXIT_IO:
 		access_port(v);
 		return 0;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		kb_msr_exit(v);
+		return 0;
 	case KVM_EXIT_HLT:
-		v->stats.exits_hlt++;
+		v->stats.exits[KB_EXIT_HLT]++;
 		v->state = KB_VCPU_HALTED;
 		return 0;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		v->stats.exits_window++;
+		v->stats.exits[KB_EXIT_WINDOW]++;
 		return 0;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_SET_TPR: /* CR8 is looked at after every exit */
 	case KVM_EXIT_NMI:
-		v->stats.exits_other++;
+		v->stats.exits[KB_EXIT_OTHER]++;
 		return 0;
 	default:
 		return fatal(v, err);

@@ -30,6 +30,17 @@ static void print_us(const char *what, uint64_t ps)
 		printf("%-18s not measured\n", what);
 }
 
+/* In, out: median (least). */
+static void print_parts(const struct kvmbox_probe_result *p, int i)
+{
+	if (p->leave_ps[i])
+		printf("%-18s %.1f us in (at least %.1f), %.1f us out (at least %.1f)\n", "  of this",
+		       (double)p->enter_ps[i] / 1e6, (double)p->enter_min_ps[i] / 1e6, (double)p->leave_ps[i] / 1e6,
+		       (double)p->leave_min_ps[i] / 1e6);
+	else
+		printf("%-18s way in and way out not known\n", "  of this");
+}
+
 static void print_caps(const struct kvmbox_probe_result *p)
 {
 	size_t i, width = 0;
@@ -61,7 +72,9 @@ static void print_text(const struct kvmbox_probe_result *p)
 	else
 		printf("%-18s frequency unknown\n", "guest TSC");
 	print_us("exit from ring 0", p->exit_ps[0]);
+	print_parts(p, 0);
 	print_us("exit from ring 3", p->exit_ps[1]);
+	print_parts(p, 1);
 	print_us("kick by signal", p->kick_ps);
 	printf("\n");
 	print_caps(p);
@@ -106,6 +119,11 @@ static void json_cap(const struct kvmbox_capability *c, bool last)
 	       json_bool(c->present), json_bool(c->required), c->value, last ? "" : ",");
 }
 
+static void json_pair(const char *key, const uint64_t value[2])
+{
+	printf("  \"%s\": [%" PRIu64 ", %" PRIu64 "],\n", key, value[0], value[1]);
+}
+
 static void print_json(const struct kvmbox_probe_result *p)
 {
 	size_t i;
@@ -118,7 +136,11 @@ static void print_json(const struct kvmbox_probe_result *p)
 	printf("  \"api_version\": %d,\n", p->api_version);
 	printf("  \"tsc_khz\": %" PRIu32 ",\n", p->tsc_khz);
 	printf("  \"ring0_native\": %s,\n", json_bool(p->ring0_native));
-	printf("  \"exit_ps\": [%" PRIu64 ", %" PRIu64 "],\n", p->exit_ps[0], p->exit_ps[1]);
+	json_pair("exit_ps", p->exit_ps);
+	json_pair("enter_min_ps", p->enter_min_ps);
+	json_pair("enter_ps", p->enter_ps);
+	json_pair("leave_min_ps", p->leave_min_ps);
+	json_pair("leave_ps", p->leave_ps);
 	printf("  \"kick_ps\": %" PRIu64 ",\n  \"capabilities\": [\n", p->kick_ps);
 	for (i = 0; i < p->caps; i++)
 		json_cap(&p->cap[i], i + 1 == p->caps);

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vcpu/clock.h"
+
 /* Should one signal come to nothing (a debugger or a sanitizer defers it), the next one follows soon. */
 #define BACKSTOP_NS 20000000l
 
@@ -26,7 +28,7 @@ int kb_kick_init(struct kb_kick *k, struct kvm_run *run, uint64_t tsc_hz, struct
 {
 	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART };
 
-	*k = (struct kb_kick){ .run = run, .tsc_hz = tsc_hz, .armed_tsc = UINT64_MAX };
+	*k = (struct kb_kick){ .run = run, .tsc_hz = tsc_hz, .armed_tsc = UINT64_MAX, .latest_tsc = UINT64_MAX };
 	sigemptyset(&sa.sa_mask);
 	if (sigaction(kb_kick_signal(), &sa, NULL))
 		return kb_fail(err, errno, "cannot handle signal %d, which ends the guest's slices: %s",
@@ -45,7 +47,7 @@ int kb_kick_bind(struct kb_kick *k, struct kvmbox_error *err)
 	if (timer_create(CLOCK_MONOTONIC, &ev, &k->timer))
 		return kb_fail(err, errno, "cannot create the timer that ends the guest's slices: %s", strerror(errno));
 	k->has_timer = true;
-	k->armed_tsc = UINT64_MAX;
+	k->armed_tsc = k->latest_tsc = UINT64_MAX;
 	sigemptyset(&set);
 	sigaddset(&set, kb_kick_signal());
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
@@ -59,7 +61,7 @@ void kb_kick_unbind(struct kb_kick *k)
 	if (k->has_timer)
 		timer_delete(k->timer);
 	k->has_timer = false;
-	k->armed_tsc = UINT64_MAX;
+	k->armed_tsc = k->latest_tsc = UINT64_MAX;
 }
 
 static void set_timer(struct kb_kick *k, uint64_t ns, long interval_ns)
@@ -83,6 +85,9 @@ void kb_kick_within(struct kb_kick *k, uint64_t now_tsc, uint64_t ticks)
 	ns = (uint64_t)((unsigned __int128)ticks * 1000000000u / k->tsc_hz);
 	set_timer(k, ns ? ns : 1, BACKSTOP_NS);
 	k->armed_tsc = at;
+	/* The timer counts from when the kernel took it, not from now_tsc: the host may have been busy elsewhere between. */
+	if (__builtin_add_overflow(kb_tsc(), ticks, &k->latest_tsc))
+		k->latest_tsc = UINT64_MAX;
 }
 
 void kb_kick_now(struct kb_kick *k)

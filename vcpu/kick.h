@@ -33,6 +33,7 @@ struct kb_kick {
 	pid_t thread;               /* tid of the bound thread, 0: none (atomic) */
 	uint64_t tsc_hz;
 	uint64_t armed_tsc;         /* host TSC at which it will fire, UINT64_MAX: not armed */
+	uint64_t latest_tsc;        /* it was armed to fire no later than this, likewise */
 	volatile sig_atomic_t fired; /* since the last kb_kick_clear() */
 };
 
@@ -53,7 +54,7 @@ void kb_kick_within(struct kb_kick *k, uint64_t now_tsc, uint64_t ticks);
 static inline void kb_kick_clear(struct kb_kick *k)
 {
 	k->fired = 0;
-	k->armed_tsc = UINT64_MAX;
+	k->armed_tsc = k->latest_tsc = UINT64_MAX;
 	__atomic_store_n(&k->run->immediate_exit, 0, __ATOMIC_RELAXED);
 }
 /* From any thread, async-signal-safe: the bound thread leaves the guest. */

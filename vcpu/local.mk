@@ -2,16 +2,24 @@
 noinst_LTLIBRARIES += libkbvcpu.la
 libkbvcpu_la_SOURCES = \
 	vcpu/bus.c vcpu/bus.h \
-	vcpu/clock.c vcpu/clock.h vcpu/clock_fixed.c vcpu/clock_tsc.c \
+	vcpu/clock.c vcpu/clock.h vcpu/clock_fixed.c vcpu/clock_host.c vcpu/clock_perf.c \
+	vcpu/clock_step.c vcpu/clock_tsc.c \
 	vcpu/cpuid.c vcpu/cpuid.h vcpu/cpuid_names.c vcpu/cpuid_names.h \
 	vcpu/error.c vcpu/error.h \
 	vcpu/exit.c vcpu/exit.h \
+	vcpu/guest_tsc.c vcpu/guest_tsc.h vcpu/histogram.c vcpu/histogram.h \
+	vcpu/insn.c vcpu/insn.h \
 	vcpu/kick.c vcpu/kick.h \
 	vcpu/kvm.c vcpu/kvm.h \
+	vcpu/linear.c vcpu/linear.h \
 	vcpu/log.c vcpu/log.h \
+	vcpu/msr.c vcpu/msr.h \
+	vcpu/perf.c vcpu/perf.h \
 	vcpu/probe.c vcpu/probe.h vcpu/probe_behaviour.c vcpu/probe_behaviour.h \
 	vcpu/probe_guest.S vcpu/probe_guest.h \
-	vcpu/run.c vcpu/steal.c vcpu/steal.h vcpu/vcpu.c vcpu/vcpu.h vcpu/where.c vcpu/x86.h \
+	vcpu/pvclock.c vcpu/pvclock.h \
+	vcpu/run.c vcpu/run.h vcpu/step.c vcpu/step.h vcpu/step_user.c vcpu/step_user.h \
+	vcpu/steal.c vcpu/steal.h vcpu/vcpu.c vcpu/vcpu.h vcpu/view.c vcpu/view.h vcpu/where.c vcpu/x86.h \
 	vcpu/vm.c vcpu/vm.h
 kvmboxinclude_HEADERS += vcpu/include/kvmbox/error.h vcpu/include/kvmbox/probe.h
 

@@ -143,7 +143,15 @@ static void list_behaviour(const struct kb_behaviour *b, struct kvmbox_probe_res
 	}
 	probe->tsc_khz = b->tsc_khz;
 	probe->ring0_native = b->native[0];
+	memcpy(probe->step, b->step, sizeof(probe->step));
 	memcpy(probe->exit_ps, b->exit_ps, sizeof(probe->exit_ps));
+	for (i = 0; i < 2; i++) {
+		probe->enter_min_ps[i] = b->enter[i].min_ps;
+		probe->enter_ps[i] = b->enter[i].median_ps;
+		probe->leave_min_ps[i] = b->leave[i].min_ps;
+		probe->leave_ps[i] = b->leave[i].median_ps;
+	}
+	probe->tsc_offset = b->tsc_offset;
 	probe->kick_ps = b->kick_ps;
 }
 

@@ -16,6 +16,9 @@ struct kb_behaviour {
 	bool native[2];      /* instructions run on the CPU, not in KVM's emulator */
 	bool ports[2];       /* port writes come out (ring 3: through the TSS's bitmap) */
 	uint64_t exit_ps[2]; /* port write, KVM_RUN entry to return, median */
+	struct kb_way {
+		uint64_t min_ps, median_ps;
+	} enter[2], leave[2]; /* KVM_RUN's call to the first instruction, last instruction to its return; 0 unknown */
 	bool immediate_exit; /* KVM_RUN returns at once and runs no instruction */
 	bool kick;           /* a timer signal ends KVM_RUN every time */
 	uint64_t kick_ps;    /* deadline to KVM_RUN's return, median */

@@ -58,6 +58,19 @@ kb_pg_\name:
 	outb %al, $PG_PORT_TSC
 1:	jmp 1b
 
+	/*
+	 * The ways in and out: the first instruction after an entry reads the TSC, and so does the last one before that which
+	 * exits. No loop, whose jump would come between.
+	 */
+	piece stamps
+	.rept PG_STAMPS
+	rdtsc
+	mov %eax, PG_DATA
+	rdtsc
+	outl %eax, $PG_PORT_TSC
+	.endr
+1:	jmp 1b
+
 	piece halt		/* an interrupt ends the halt */
 	sti
 	hlt

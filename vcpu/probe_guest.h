@@ -30,8 +30,10 @@
 #define PG_PORT_TRAP    0xe1 /* exception, vector in eax */
 #define PG_PORT_IRQ     0xe2 /* interrupt PG_VECTOR */
 #define PG_PORT_SYSCALL 0xe3 /* system call handler, in ring 0 */
-#define PG_PORT_TSC     0xe4 /* TSC stored at PG_DATA */
+#define PG_PORT_TSC     0xe4 /* TSC stored at PG_DATA; kb_pg_stamps: low halves of the first at PG_DATA, of the last in eax */
 
 #define PG_VECTOR 0x30
+
+#define PG_STAMPS 200 /* entries of kb_pg_stamps */
 
 #endif

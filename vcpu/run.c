@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "vcpu/exit.h"
+#include "vcpu/run.h"
 #include "vcpu/vcpu.h"
 
 /* KVM_RUN may say EAGAIN while a vCPU is not ready; one that never gets ready is an error. */
@@ -23,26 +24,52 @@ static bool may_wake(const struct kb_vcpu *v)
 }
 
 /*
+ * What waits for the guest to take interrupts: KVM's window, whose exit some KVMs make late. A clock that must not depend
+ * on the host steps up to there instead.
+ */
+static void wait_for_window(struct kb_vcpu *v)
+{
+	if (v->clock.exact && v->step.emulated && v->step.can[0])
+		v->step.why |= KB_STEP_IRQ;
+	else
+		v->run->request_interrupt_window = 1;
+}
+
+static int inject_nmi(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = kb_kvm_ioctl(v->vm->api, v->fd, KVM_NMI, NULL);
+
+	v->nmi = false;
+	if (rc < 0)
+		return kb_fail(err, -rc, "KVM_NMI failed: %s", strerror(-rc));
+	v->stats.nmis++;
+	v->view.event = true;
+	v->step.nmi = v->step.why != 0;
+	return 0;
+}
+
+/*
  * Hands over what is pending. Only when KVM says the vCPU is ready (VMX fails the entry
  * otherwise, other backends deliver in spite of IF=0); if it is not, the interrupt window
  * makes it exit when it becomes ready, and every other exit looks again.
  */
 static int inject(struct kb_vcpu *v, struct kvmbox_error *err)
 {
-	int rc, vector;
+	int rc, vector = -1;
 
+	if (v->step.vector >= 0) /* KVM has not delivered the last one yet */
+		return 0;
 	v->run->request_interrupt_window = 0;
+	v->step.why &= ~(unsigned)KB_STEP_IRQ;
 	if (v->nmi) {
-		v->nmi = false;
-		rc = kb_kvm_ioctl(v->vm->api, v->fd, KVM_NMI, NULL);
-		if (rc < 0)
-			return kb_fail(err, -rc, "KVM_NMI failed: %s", strerror(-rc));
-		v->stats.nmis++;
+		rc = inject_nmi(v, err);
+		if (rc)
+			return rc;
 	}
-	if (!v->intr)
+	if (!v->intr || v->step.nmi) /* stepping takes one at a time */
 		return 0;
 	if (!v->run->ready_for_interrupt_injection) {
-		v->run->request_interrupt_window = 1;
+		wait_for_window(v);
 		return 0;
 	}
 	vector = v->client.ack(v->client.opaque);
@@ -53,10 +80,13 @@ static int inject(struct kb_vcpu *v, struct kvmbox_error *err)
 		if (rc < 0)
 			return kb_fail(err, -rc, "KVM_INTERRUPT of vector %d failed: %s", vector, strerror(-rc));
 		v->stats.interrupts++;
+		v->view.event = true;
 		v->run->ready_for_interrupt_injection = 0;
 	}
 	if (v->intr)
-		v->run->request_interrupt_window = 1;
+		wait_for_window(v);
+	if (v->step.why)
+		v->step.vector = vector;
 	return 0;
 }
 
@@ -93,23 +123,27 @@ static void watch_progress(struct kb_vcpu *v)
 static void end_slice(struct kb_vcpu *v, uint64_t deadline)
 {
 	uint64_t now = v->clock.now_ps;
-	unsigned bucket = 0;
 
 	if (now < deadline) {
 		if (v->precise && kb_clock_ticks(&v->clock, deadline - now) <= 2 * v->kick_ticks)
 			kb_clock_reach(&v->clock, deadline);
 		else
 			return; /* the kick was meant for an earlier deadline */
-	} else if (now > deadline) {
-		uint64_t ns = (now - deadline) / 1000;
-
-		bucket = ns ? 64 - (unsigned)__builtin_clzll(ns) : 1;
-		if (bucket >= KB_OVERSHOOT_BUCKETS)
-			bucket = KB_OVERSHOOT_BUCKETS - 1;
-		if (now - deadline > v->stats.overshoot_max_ps)
-			v->stats.overshoot_max_ps = now - deadline;
 	}
-	v->stats.overshoot[bucket]++;
+	kb_histogram_add(&v->stats.overshoot, now > deadline ? now - deadline : 0);
+}
+
+/* For the statistics: a stay is over. */
+static void count_stay(struct kb_vcpu *v, const struct kb_stay *stay)
+{
+	uint64_t cost = v->exit_ticks[stay->ring3];
+	uint64_t stolen = stay->stolen < stay->ticks ? stay->stolen : stay->ticks;
+	uint64_t rest = stay->ticks - stolen;
+
+	v->stats.entries++;
+	v->stats.guest_ticks += stay->ticks;
+	v->stats.stolen_ticks += stolen;
+	v->stats.kvm_ticks += rest < cost ? rest : cost;
 }
 
 /*
@@ -126,7 +160,45 @@ static uint64_t stay(struct kb_vcpu *v, uint64_t ticks)
 	return ticks > v->min_ticks ? ticks : v->min_ticks;
 }
 
-static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
+/* Does the guest have clocks that it can see moving between two exits? */
+static bool shows_clocks(const struct kb_vcpu *v)
+{
+	return v->pvclock.page || v->tsc.simulated;
+}
+
+/* Last thing before an entry: what it reads without an exit shows guest time. */
+static int show_clocks(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = kb_guest_tsc_enter(&v->tsc, &v->view, ring3(v), err);
+
+	if (!rc)
+		kb_pvclock_show(&v->pvclock, &v->clock, &v->view, v->tsc.offset);
+	return rc;
+}
+
+/* First thing after an exit: up to where it may have read them. Without any, too: it learns from each stay. */
+static uint64_t clocks_shown(struct kb_vcpu *v, const struct kb_stay *stay, bool access)
+{
+	const struct kb_view_end end = {
+		.tsc = stay->left, .ring3 = stay->ring3, .access = access, .kick = v->kick.latest_tsc, .stolen = stay->stolen,
+	};
+	uint64_t shown = kb_view_close(&v->view, &end);
+
+	kb_guest_tsc_leave(&v->tsc, &v->view, shown);
+	return shown;
+}
+
+static bool is_access(const struct kvm_run *run)
+{
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO: case KVM_EXIT_MMIO: case KVM_EXIT_HLT: case KVM_EXIT_X86_RDMSR: case KVM_EXIT_X86_WRMSR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int kb_run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 {
 	char where[512];
 
@@ -138,19 +210,11 @@ static int run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 	return kb_fail(err, code, "KVM_RUN failed: %s; %s", strerror(code), where);
 }
 
-/* Enters the guest up to the deadline. Returns 1 for an exit to handle, 0 to go on, negative: the run ends. */
-static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
+int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay, struct kvmbox_error *err)
 {
-	uint64_t t0, ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
-	struct kb_stay stayed;
+	uint64_t t0, shown;
+	bool shows = shows_clocks(v);
 	int rc, code;
-
-	v->stalled = !ticks;
-	if (v->stalled) {
-		v->stats.stalls++;
-		kb_clock_reach(&v->clock, deadline);
-		return 0;
-	}
 
 	if (v->client.get_cr8)
 		v->run->cr8 = v->cr8 = v->client.get_cr8(v->client.opaque);
@@ -158,33 +222,65 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 	t0 = kb_tsc();
 	kb_kick_within(&v->kick, t0, ticks);
 	kb_steal_enter(&v->steal, t0);
+	kb_view_open(&v->view, t0, ring3(v));
+	if (shows) {
+		rc = show_clocks(v, err);
+		if (rc)
+			return rc;
+	}
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
-	stayed.ticks = kb_tsc() - t0;
-	stayed.stolen = kb_steal_leave(&v->steal, t0, stayed.ticks);
-	stayed.ring3 = ring3(v);
-	stayed.kicked = code == EINTR;
+	*stay = (struct kb_stay){ .left = kb_tsc(), .ring3 = ring3(v), .kicked = code == EINTR,
+		.stepped = !code && v->run->exit_reason == KVM_EXIT_DEBUG };
+	stay->ticks = stay->left - t0;
+	stay->stolen = kb_steal_leave(&v->steal, t0, stay->ticks);
+	shown = clocks_shown(v, stay, !code && is_access(v->run));
+	stay->shown = shows ? shown : 0;
+	if (!code)
+		v->view.event = false;
 
 	v->state = KB_VCPU_READY;
-	v->stats.entries++;
-	v->stats.guest_ticks += stayed.ticks;
-	v->stats.stolen_ticks += stayed.stolen;
-	kb_clock_account(&v->clock, &stayed);
+	count_stay(v, stay);
 	if (v->client.set_cr8 && v->run->cr8 != v->cr8)
 		v->client.set_cr8(v->client.opaque, (uint8_t)v->run->cr8);
 	if (v->client.set_apic_base && v->run->apic_base != v->apic_base)
 		v->client.set_apic_base(v->client.opaque, v->apic_base = v->run->apic_base);
+	return code;
+}
+
+/* Enters the guest up to the deadline. Returns 1 for an exit to handle, 0 to go on, negative: the run ends. */
+static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
+{
+	uint64_t ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
+	struct kb_stay stayed;
+	int code;
+
+	v->stalled = !ticks;
+	if (v->stalled) {
+		v->stats.stalls++;
+		kb_clock_reach(&v->clock, deadline);
+		return 0;
+	}
+	code = kb_run_stay(v, ticks, &stayed, err);
+	if (code < 0)
+		return code;
+	kb_clock_account(&v->clock, &stayed);
 	if (code == EINTR) {
-		v->stats.exits_kick++;
+		v->stats.exits[KB_EXIT_KICK]++;
 		watch_progress(v);
 		end_slice(v, deadline);
 		return 0;
 	}
 	if (code)
-		return run_failed(v, code, err);
+		return kb_run_failed(v, code, err);
 	v->again = 0;
 	v->kicked = false;
 	return 1;
+}
+
+static bool stepping(const struct kb_vcpu *v)
+{
+	return v->step.why || v->step.armed;
 }
 
 /*
@@ -196,13 +292,19 @@ static int complete_io(struct kb_vcpu *v, struct kvmbox_error *err)
 	int i, rc;
 
 	for (i = 0; i < 64 && v->state == KB_VCPU_IO_PENDING; i++) {
+		if (stepping(v)) {
+			rc = kb_step_complete(v, err);
+			if (rc)
+				return rc;
+			continue;
+		}
 		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
 		rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 		v->state = KB_VCPU_READY;
 		if (rc == 0)
 			rc = kb_exit_handle(v, err);
 		else
-			rc = errno == EINTR || errno == EAGAIN ? 0 : run_failed(v, errno, err);
+			rc = errno == EINTR || errno == EAGAIN ? 0 : kb_run_failed(v, errno, err);
 		if (rc)
 			return rc;
 	}
@@ -218,6 +320,24 @@ static int end(struct kb_vcpu *v, enum kb_end how)
 	return -ECANCELED;
 }
 
+/* Enters the guest for one instruction; or no more, the reason is gone. */
+static int enter_stepping(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
+{
+	int rc;
+
+	if (kb_step_may_glide(v)) {
+		rc = kb_step_glide(v, err);
+		if (!rc)
+			rc = enter(v, deadline, err);
+		return rc > 0 && v->run->exit_reason == KVM_EXIT_DEBUG ? 0 : rc;
+	}
+	if (v->step.why)
+		return kb_step_enter(v, deadline - v->clock.now_ps, err);
+	rc = kb_step_leave(v, err);
+	kb_step_forget(v);
+	return rc ? rc : enter(v, deadline, err);
+}
+
 /* One step: fire timers, wait or yield if need be, else one stay in the guest and its exit. Non-zero: the run ends. */
 static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 {
@@ -230,6 +350,14 @@ static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return end(v, KB_END_REQUESTED);
 	if (__atomic_load_n(&v->stop, __ATOMIC_SEQ_CST))
 		return end(v, KB_END_STOPPED);
+	if (stepping(v)) {
+		if (v->state == KB_VCPU_IO_PENDING)
+			return kb_step_complete(v, err);
+		if (v->step.why & KB_STEP_COUNT && !v->step.left)
+			return end(v, KB_END_COUNTED);
+		if (!v->step.armed && (rc = kb_step_begin(v, err)) != 0)
+			return rc;
+	}
 	v->client.advance(v->client.opaque);
 	if (v->state == KB_VCPU_HALTED) {
 		if (!may_wake(v))
@@ -241,7 +369,7 @@ static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return v->client.yield(v->client.opaque, err);
 	rc = inject(v, err);
 	if (!rc)
-		rc = enter(v, deadline, err);
+		rc = stepping(v) ? enter_stepping(v, deadline, err) : enter(v, deadline, err);
 	if (rc > 0)
 		rc = kb_exit_handle(v, err);
 	return rc;
@@ -255,15 +383,21 @@ enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
 	v->end_requested = false;
 	kb_kick_clear(&v->kick);
 	kb_steal_forget(&v->steal);
+	if (!rc)
+		rc = kb_clock_attach(&v->clock, err);
 	while (!rc)
 		rc = step(v, err);
 	if (v->end == KB_END_NONE)
 		v->end = KB_END_ERROR;
-	if (v->end == KB_END_STOPPED || v->end == KB_END_REQUESTED) {
+	if (v->end == KB_END_STOPPED || v->end == KB_END_COUNTED || v->end == KB_END_REQUESTED) {
 		rc = complete_io(v, err);
+		if (!rc)
+			rc = kb_step_leave(v, err);
 		if (rc && v->end != KB_END_SHUTDOWN)
 			v->end = KB_END_ERROR;
 	}
+	if (v->end == KB_END_COUNTED)
+		v->step.why &= ~(unsigned)KB_STEP_COUNT;
 	if (v->end == KB_END_STOPPED) /* answered; any other end leaves it for the next run */
 		__atomic_store_n(&v->stop, false, __ATOMIC_SEQ_CST);
 	kb_kick_unbind(&v->kick);

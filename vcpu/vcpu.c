@@ -64,6 +64,12 @@ static uint64_t supported_xcr0(const struct kb_cpuid *cpuid)
 	return xsave ? xcr0 : 0;
 }
 
+int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err)
+{
+	v->xcr0 = supported_xcr0(cpuid);
+	return vcpu_ioctl(v, KVM_SET_CPUID2, (void *)(uintptr_t)&cpuid->head, err);
+}
+
 static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err)
 {
 	const struct kb_kvm_api *api = v->vm->api;
@@ -77,10 +83,9 @@ static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_
 		v->run = NULL;
 		return kb_fail(err, errno, "cannot map vCPU %u's kvm_run: %s", v->id, strerror(errno));
 	}
-	rc = vcpu_ioctl(v, KVM_SET_CPUID2, (void *)(uintptr_t)&cpuid->head, err);
+	rc = kb_vcpu_set_cpuid(v, cpuid, err);
 	if (rc)
 		return rc;
-	v->xcr0 = supported_xcr0(cpuid);
 	v->sync_regs = ((unsigned)kb_kvm_check(api, v->vm->fd, KVM_CAP_SYNC_REGS) & SYNC_REGS) == SYNC_REGS;
 	if (v->sync_regs)
 		v->run->kvm_valid_regs = SYNC_REGS;
@@ -114,6 +119,7 @@ int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const st
 	kb_clock_init_tsc(&v->clock, v->tsc_hz, 1.0, no_cost);
 	kb_steal_init(&v->steal, v->tsc_hz);
 	kb_vcpu_set_kick(v, DEFAULT_FLOOR_NS, false);
+	kb_vcpu_set_step(v, (const bool[2]){ false, false }, true);
 	*out = v;
 	return 0;
 }
@@ -137,7 +143,37 @@ void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise)
 
 	v->precise = precise;
 	v->kick_ticks = latency_ns * mhz / 1000u;
+	v->view.slack_ticks = 8 * v->kick_ticks; /* a late one takes a few medians */
 	v->floor_ticks = v->min_ticks = (latency_ns > DEFAULT_FLOOR_NS ? latency_ns : DEFAULT_FLOOR_NS) * mhz / 1000u;
+}
+
+void kb_vcpu_set_exit_cost(struct kb_vcpu *v, const uint64_t cost_ps[2])
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		v->exit_ticks[i] = (uint64_t)((unsigned __int128)cost_ps[i] * v->tsc_hz / 1000000000000ull);
+}
+
+void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native)
+{
+	kb_step_init(&v->step, can, ring0_native);
+	if (v->clock.insn_ps)
+		v->step.why |= KB_STEP_CLOCK;
+}
+
+int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err)
+{
+	int rc = n == UINT64_MAX ? 0 : kb_step_supported(v, err);
+
+	if (rc)
+		return rc;
+	v->step.left = n;
+	if (n == UINT64_MAX)
+		v->step.why &= ~(unsigned)KB_STEP_COUNT;
+	else
+		v->step.why |= KB_STEP_COUNT;
+	return 0;
 }
 
 static struct kvm_segment segment(uint16_t selector, uint64_t base, uint32_t limit, uint8_t type, bool system)
@@ -184,6 +220,7 @@ static int start(struct kb_vcpu *v, struct kvm_sregs *s, struct kvm_regs *r, str
 	if (rc)
 		return rc;
 	v->run->kvm_dirty_regs = 0;
+	kb_step_forget(v);
 	v->run->if_flag = 0;
 	v->run->ready_for_interrupt_injection = 0;
 	v->state = KB_VCPU_READY;

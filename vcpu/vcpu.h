@@ -18,8 +18,13 @@
 
 #include "vcpu/clock.h"
 #include "vcpu/cpuid.h"
+#include "vcpu/guest_tsc.h"
+#include "vcpu/histogram.h"
 #include "vcpu/kick.h"
+#include "vcpu/msr.h"
+#include "vcpu/pvclock.h"
 #include "vcpu/steal.h"
+#include "vcpu/step.h"
 #include "vcpu/vm.h"
 
 struct kb_vcpu_client {
@@ -42,18 +47,24 @@ struct kb_vcpu_client {
 
 enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_ENDED };
 
-enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
+enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
 
-/* Overshoot: how far past its deadline a slice that a kick ended ran. Bucket 0: not at all, i: [2^(i-1), 2^i) ns. */
-#define KB_OVERSHOOT_BUCKETS 32
+/* Why the guest was left, for the statistics; kvmbox_get_stats() has a field for each. */
+enum kb_exit_kind {
+	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW, KB_EXIT_MSR, KB_EXIT_STEP,
+	KB_EXIT_OTHER, /* handled without a device, or the end of the run */
+	KB_EXIT_KINDS
+};
 
 struct kb_vcpu_stats {
 	uint64_t guest_ticks; /* host TSC inside KVM_RUN */
 	uint64_t stolen_ticks; /* of these, the thread was not running */
+	uint64_t kvm_ticks;   /* of the rest, what entry and exit cost */
 	uint64_t entries;
-	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
+	uint64_t exits[KB_EXIT_KINDS];
 	uint64_t interrupts, nmis;
-	uint64_t overshoot[KB_OVERSHOOT_BUCKETS], overshoot_max_ps;
+	uint64_t steps; /* instructions, while they were counted */
+	struct kb_histogram overshoot; /* ps past its deadline that a slice which a kick ended ran */
 	uint64_t stalls; /* rests of slices too short to run in, charged instead */
 };
 
@@ -72,11 +83,17 @@ struct kb_vcpu {
 	bool stop;               /* by kb_vcpu_stop(), any thread (atomic) */
 	struct kb_clock clock;
 	struct kb_steal steal;
+	struct kb_step step;
 	struct kb_kick kick;
+	struct kb_view view;         /* what the guest can see of the TSC in a stay */
+	struct kb_guest_tsc tsc;     /* the clocks it reads without an exit */
+	struct kb_pvclock pvclock;
+	struct kb_msrs msrs;         /* answered by the box */
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */
 	bool precise;            /* kick early by kick_ticks and charge the rest as stall */
 	bool stalled;            /* the last slice was all stall: the next one runs, however short */
+	uint64_t exit_ticks[2];  /* host's entry + exit with the guest in ring 0-2 and in ring 3, for the statistics */
 	uint64_t kick_ticks;     /* from a kick to the guest's being left, measured */
 	uint64_t min_ticks;      /* shortest stay that gets anything done; grows until it does */
 	uint64_t floor_ticks;    /* where min_ticks starts */
@@ -94,6 +111,19 @@ int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const st
 void kb_vcpu_destroy(struct kb_vcpu *v);
 /* The host's measured kick latency: also the shortest stay that gets anything done. precise: see kb_vcpu.precise. */
 void kb_vcpu_set_kick(struct kb_vcpu *v, uint64_t latency_ns, bool precise);
+/* The host's measured cost of an entry and exit, by ring as in kb_clock: only statistics are kept by it. */
+void kb_vcpu_set_exit_cost(struct kb_vcpu *v, const uint64_t cost_ps[2]);
+
+/* How this host steps the guest, from the probe; without it the vCPU cannot be stepped. After the clock was set. */
+void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native);
+/*
+ * kb_vcpu_run() ends with KB_END_COUNTED before the instruction that comes after the next n (step.h: what counts); an
+ * instruction whose access is under way is the first of them. UINT64_MAX: never, forgets an earlier call. -EOPNOTSUPP.
+ */
+int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err);
+
+/* Another table than kb_vcpu_create's, before the first run. */
+int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err);
 
 /* Start states; see platforms/loader.h. Not while IO_PENDING (kb_vcpu_run() never leaves it so). */
 int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);
@@ -102,7 +132,7 @@ int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t
 			 struct kvmbox_error *err);
 
 /*
- * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED and KB_END_REQUESTED can be
+ * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED, COUNTED and REQUESTED can be
  * continued. SHUTDOWN and ERROR fill err with a report. The vCPU is left consistent: no access is half done.
  */
 enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err);

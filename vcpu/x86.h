@@ -13,10 +13,12 @@
 #define X86_CR0_CD 0x40000000u
 #define X86_CR0_PG 0x80000000u
 
+#define X86_CR4_PSE 0x10u
 #define X86_CR4_PAE 0x20u
 #define X86_CR4_OSFXSR 0x200u
 #define X86_CR4_OSXMMEXCPT 0x400u
 
+#define X86_CR4_LA57 0x1000u
 #define X86_CR4_OSXSAVE 0x40000u
 
 #define X86_XCR0_X87 0x1u
@@ -30,6 +32,10 @@
 #define X86_EFER_NXE 0x800u
 
 #define X86_EFLAGS_FIXED 0x2u
+#define X86_EFLAGS_ZF 0x40u
+#define X86_EFLAGS_TF 0x100u
+#define X86_EFLAGS_IF 0x200u
+#define X86_EFLAGS_NT 0x4000u
 #define X86_EFLAGS_VM 0x20000u
 
 #define X86_DR6_RESET 0xffff0ff0u
@@ -41,6 +47,11 @@
 #define X86_TYPE_LDT 2u
 #define X86_TYPE_TSS32_BUSY 11u
 #define X86_TYPE_TSS64_BUSY 11u
+
+enum x86_vector {
+	X86_VECTOR_DB = 1, X86_VECTOR_NMI = 2, X86_VECTOR_BP = 3, X86_VECTOR_UD = 6, X86_VECTOR_DF = 8, X86_VECTOR_GP = 13,
+	X86_VECTOR_PF = 14,
+};
 
 /* IA32_APIC_BASE: at 0xFEE00000, enabled, bootstrap processor. */
 #define X86_APIC_BASE_RESET 0xfee00900u

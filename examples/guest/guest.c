@@ -399,6 +399,46 @@ void halt(void)
 		kernel_call(halt_call, 0, 0);
 }
 
+/* ---- kvm-clock (Linux Documentation/virt/kvm/x86/msr.rst and cpuid.rst) ------------------------------------------ */
+
+enum { CPUID_HYPERVISOR = 0x40000000, KVM_FEATURE_CLOCKSOURCE2 = 1 << 3, MSR_KVM_WALL_CLOCK = 0x4b564d00, MSR_KVM_SYSTEM_TIME };
+
+volatile struct guest_pvclock guest_pvclock __attribute__((aligned(64)));
+static volatile uint32_t guest_wall_clock[3] __attribute__((aligned(16))); /* version, seconds, nanoseconds */
+
+static long pvclock_call(long on, long unused, struct guest_frame *frame)
+{
+	uint32_t reg[4];
+
+	(void)unused;
+	(void)frame;
+	cpuid(CPUID_HYPERVISOR, 0, reg);
+	if (reg[1] != 0x4b4d564b || reg[2] != 0x564b4d56 || reg[3] != 0x4d) /* KVMKVMKVM */
+		return false;
+	cpuid(CPUID_HYPERVISOR + 1, 0, reg);
+	if (!(reg[0] & KVM_FEATURE_CLOCKSOURCE2))
+		return false;
+	if (on)
+		wrmsr(MSR_KVM_WALL_CLOCK, (uintptr_t)guest_wall_clock);
+	wrmsr(MSR_KVM_SYSTEM_TIME, on ? (uintptr_t)&guest_pvclock | 1 : 0);
+	return true;
+}
+
+bool pvclock_enable(void)
+{
+	return kernel_call(pvclock_call, 1, 0);
+}
+
+void pvclock_disable(void)
+{
+	kernel_call(pvclock_call, 0, 0);
+}
+
+uint32_t pvclock_start_s(void)
+{
+	return guest_wall_clock[1];
+}
+
 /* ---- interrupts and exceptions -------------------------------------------------------------------------------- */
 
 extern void (*guest_irq_table[256])(int vector); /* crt0.S */

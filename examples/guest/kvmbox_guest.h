@@ -114,12 +114,67 @@ GUEST_INLINE uint64_t time_ns(void)
 	return mmio_read64(GUEST_TIME_MMIO + 8);
 }
 
-/* Host TSC on kvm_pvm, whatever the box sets: not simulated time. */
+/*
+ * kvm-clock: simulated time from a page that the box keeps up to date, without an exit, in either ring. pvclock_enable()
+ * asks the box for it (CPUID, MSR); false: there is none (pvclock=no, or this host cannot; the box's log says why). It costs some
+ * accuracy: while enabled, each exit takes a microsecond or two more of simulated time with clock=tsc (vcpu/view.h).
+ */
+bool pvclock_enable(void);
+void pvclock_disable(void);
+/* Seconds since 1970 at time 0; 0: none. After pvclock_enable(). */
+uint32_t pvclock_start_s(void);
+
+struct guest_pvclock { /* Linux arch/x86/include/asm/pvclock-abi.h */
+	uint32_t version, pad0;
+	uint64_t tsc_timestamp, system_time;
+	uint32_t tsc_to_system_mul;
+	int8_t tsc_shift;
+	uint8_t flags, pad[2];
+};
+extern volatile struct guest_pvclock guest_pvclock;
+
+/* The host's TSC, unless the box could make it guest time (tsc=guest): then it ticks as CPUID 0x15 says. */
 GUEST_INLINE uint64_t rdtsc(void)
 {
 	uint32_t lo, hi;
 	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
 	return (uint64_t)hi << 32 | lo;
+}
+
+/* Only once pvclock_enable() was true. */
+GUEST_INLINE uint64_t pvclock_ns(void)
+{
+	const volatile struct guest_pvclock *p = &guest_pvclock;
+	uint64_t delta, ns;
+	uint32_t version;
+
+	do {
+		version = p->version & ~1u; /* odd: it is just being written */
+		barrier();
+		__asm__ volatile("lfence" : : : "memory");
+		delta = rdtsc() - p->tsc_timestamp;
+		delta = p->tsc_shift < 0 ? delta >> -p->tsc_shift : delta << p->tsc_shift;
+		ns = p->system_time + (uint64_t)((unsigned __int128)delta * p->tsc_to_system_mul >> 32);
+		barrier();
+	} while (p->version != version);
+	return ns;
+}
+
+/* CPL0 only. */
+GUEST_INLINE uint64_t rdmsr(uint32_t msr)
+{
+	uint32_t lo, hi;
+	__asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
+	return (uint64_t)hi << 32 | lo;
+}
+GUEST_INLINE void wrmsr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr" : : "a"((uint32_t)value), "d"((uint32_t)(value >> 32)), "c"(msr) : "memory");
+}
+/* At CPL3 on kvm_pvm this is the host's CPUID, not the guest's. */
+GUEST_INLINE void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t reg[4])
+{
+	__asm__ volatile("cpuid" : "=a"(reg[0]), "=b"(reg[1]), "=c"(reg[2]), "=d"(reg[3]) : "a"(leaf), "c"(subleaf));
 }
 
 /* ---- CPL0 ---------------------------------------------------------------------------- */

@@ -88,6 +88,7 @@ static void print_log(void *opaque, enum kvmbox_log_level level, const char *msg
 		fprintf(stderr, "kvmbox: %s\n", msg);
 }
 
+/* Without post and push, the guest waits for its writes as it does for its reads. */
 static const struct kvmbox_ops ops = {
 	.check_wait = check_wait, .now = now, .next_event = next_event, .transport = transport, .log = print_log,
 };
@@ -126,6 +127,12 @@ static int simulate(const struct kvmbox_config *cfg, struct kvmbox_error *err)
 		rc = kvmbox_exit_status(box);
 		printf("guest exit status %d after %" PRIu64 " us of simulated time, %" PRIu64 " device accesses, %u rings\n", rc,
 		       stats.guest_ps / 1000000, stats.transports, s.rings);
+		if (cfg->stats) {
+			putchar('\n');
+			kvmbox_stats_print(&stats, stdout);
+		}
+		if (cfg->stats_json && kvmbox_stats_write_json(&stats, cfg->stats_json, err) < 0)
+			rc = -1;
 	}
 	kvmbox_destroy(box);
 	return rc;

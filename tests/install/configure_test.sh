@@ -9,7 +9,7 @@ cp -R "$srcdir/configure" "$srcdir/build-aux" "$tmp/src"
 cp "$srcdir/vcpu/bus.h" "$tmp/src/vcpu"
 
 # Stand-ins for the packages: configure sees these and no others.
-for module in libelf gtest gtest_main systemc tlm; do
+for module in libelf jansson gtest gtest_main systemc tlm; do
 	printf 'Name: %s\nDescription: x\nVersion: 3\nCflags: %s\nLibs: %s\n' $module "$($PKG_CONFIG --cflags $module 2>/dev/null)" \
 		"$($PKG_CONFIG --libs $module 2>/dev/null)" >"$tmp/pc/$module.pc"
 done
@@ -32,6 +32,8 @@ complete() { [ -n "$SYSTEMC_STD" ] || skip "no SystemC"; conf 0; expect "$tmp/ou
 testcase everything_there complete
 no_libelf() { without=libelf; conf 1; expect "$tmp/out" 'error: libelf is missing.*apt-get install libelf-dev'; }
 testcase without_libelf no_libelf
+no_jansson() { without=jansson; conf 1; expect "$tmp/out" 'error: jansson .*is missing.*apt-get install libjansson-dev'; }
+testcase without_jansson no_jansson
 no_systemc() { without=systemc; conf 1; expect "$tmp/out" 'error: SystemC with TLM-2.0 is missing.*systemc'; expect "$tmp/out" 'apt-get install libsystemc-dev.*--without-systemc'; }
 testcase without_systemc no_systemc
 no_tlm() { without=tlm; conf 1; expect "$tmp/out" "error: SystemC with TLM-2.0 is missing.*tlm"; }

@@ -1,13 +1,15 @@
-// The simulator's side of the C ABI for tests: time, an event queue, one transport function, and a record of
-// everything the box asked for.
+// The simulator's side of the C ABI for tests: time, an event queue, one transport function, posted writes on request,
+// and a record of everything the box asked for.
 #ifndef KB_BOX_FIXTURE_H
 #define KB_BOX_FIXTURE_H
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -76,6 +78,11 @@ public:
 	std::function<bool(uint64_t, kvmbox_wait, int &)> on_wait; // true: result given, nothing simulated
 	uint64_t wait_limit = never; // calls before check_wait ends the run: a net for guests that never end
 	uint64_t wait_count = 0;
+	bool lazy = false; // it comes back when it has got to a time, and does what is due then in the next turn
+	// With ops(true): what to answer before anything is posted, and what was asked for.
+	std::function<int(const kvmbox_access &)> on_post;
+	std::vector<uint64_t> post_at;
+	std::vector<kvmbox_function *> pushes;
 
 	void at(uint64_t t, std::function<void()> f) { events.emplace(t, std::move(f)); }
 	bool said(const std::string &part) const
@@ -86,26 +93,39 @@ public:
 		return false;
 	}
 
-	static const kvmbox_ops *ops()
+	static const kvmbox_ops *ops(bool posts = false)
 	{
-		static const kvmbox_ops o = [] {
-			kvmbox_ops p{};
-			p.check_wait = [](void *t, uint64_t ps, kvmbox_wait how) { return self(t).check_wait(ps, how); };
-			p.now = [](void *t) { return self(t).now_ps; };
-			p.next_event = [](void *t) {
-				return self(t).events.empty() ? never : self(t).events.begin()->first;
-			};
-			p.transport = [](void *t, kvmbox_access *a) { return self(t).transport(*a); };
-			p.command_changed = [](void *t, kvmbox_function *, uint16_t c) { self(t).commands.push_back(c); };
-			p.log = [](void *t, kvmbox_log_level, const char *m) { self(t).messages.push_back(m); };
+		static const kvmbox_ops plain = make_ops(), posting = [] {
+			kvmbox_ops p = make_ops();
+			p.post = [](void *t, const kvmbox_access *a, uint64_t ps) { return self(t).post(*a, ps); };
+			p.push = [](void *t, kvmbox_function *f) { return self(t).push(f); };
 			return p;
 		}();
-		return &o;
+		return posts ? &posting : &plain;
 	}
 
 private:
+	struct posted_write {
+		kvmbox_access a;
+		uint64_t data, due_ps;
+	};
 	uint64_t last_guest_ps = 0;
+	std::deque<posted_write> posted; // of all functions: one after the other
+	uint64_t free_ps = 0;            // when the last one is over
 
+	static kvmbox_ops make_ops()
+	{
+		kvmbox_ops p{};
+		p.check_wait = [](void *t, uint64_t ps, kvmbox_wait how) { return self(t).check_wait(ps, how); };
+		p.now = [](void *t) { return self(t).now_ps; };
+		p.next_event = [](void *t) {
+			return self(t).events.empty() ? never : self(t).events.begin()->first;
+		};
+		p.transport = [](void *t, kvmbox_access *a) { return self(t).transport(*a); };
+		p.command_changed = [](void *t, kvmbox_function *, uint16_t c) { self(t).commands.push_back(c); };
+		p.log = [](void *t, kvmbox_log_level, const char *m) { self(t).messages.push_back(m); };
+		return p;
+	}
 	static simulator &self(void *t) { return *static_cast<simulator *>(t); }
 
 	void check_clock()
@@ -124,7 +144,8 @@ private:
 			return -1;
 		if (on_wait && on_wait(t, how, rc))
 			return rc;
-		while (!events.empty() && events.begin()->first <= t) {
+		const bool turn = t <= now_ps;
+		while (!events.empty() && events.begin()->first <= t && (!lazy || turn || events.begin()->first < t)) {
 			auto e = events.begin();
 			auto f = e->second;
 			if (e->first > now_ps)
@@ -140,7 +161,57 @@ private:
 			now_ps = t;
 		return 0;
 	}
+	static bool loosely_timed(const kvmbox_access &a) { return a.function->mode == KVMBOX_LOOSELY_TIMED; }
+	int post(const kvmbox_access &a, uint64_t at_ps)
+	{
+		int rc = on_post ? on_post(a) : 0;
+
+		check_clock();
+		if (rc < 0)
+			return rc;
+		post_at.push_back(at_ps);
+		posted.push_back({a, 0, at_ps});
+		memcpy(&posted.back().data, a.data, a.len);
+		if (posted.size() == 1)
+			schedule();
+		return 0;
+	}
+	void schedule()
+	{
+		const posted_write &p = posted.front();
+		at(loosely_timed(p.a) ? now_ps : std::max(p.due_ps, free_ps), [this] { deliver(); });
+	}
+	void deliver()
+	{
+		posted_write &p = posted.front();
+		uint64_t begin = std::max(p.due_ps, free_ps);
+		p.a.data = reinterpret_cast<uint8_t *>(&p.data);
+		p.a.delay_ps = begin > now_ps ? begin - now_ps : 0;
+		if (access(p.a) < 0)
+			kvmbox_post_failed(p.a.function);
+		free_ps = now_ps + p.a.delay_ps;
+		posted.pop_front();
+		if (!posted.empty())
+			schedule();
+	}
+	void finish_posted()
+	{
+		while (!posted.empty())
+			check_wait(events.begin()->first, KVMBOX_WAIT_UNTIL);
+		now_ps = std::max(now_ps, free_ps);
+	}
+	int push(kvmbox_function *f)
+	{
+		pushes.push_back(f);
+		finish_posted();
+		return 0;
+	}
 	int transport(kvmbox_access &a)
+	{
+		finish_posted();
+		return access(a);
+	}
+	int access(kvmbox_access &a)
 	{
 		check_clock();
 		bus_cycle r{a.bar, a.offset, a.len, a.write, 0, a.delay_ps, now_ps, kvmbox_time(box)};
@@ -202,9 +273,10 @@ protected:
 		std::ifstream f(debugcon_path);
 		return {std::istreambuf_iterator<char>(f), {}};
 	}
+	bool posts = false; // the simulator takes posted writes
 	int create()
 	{
-		int rc = kvmbox_create(&box, &cfg, simulator::ops(), &sim, &err);
+		int rc = kvmbox_create(&box, &cfg, simulator::ops(posts), &sim, &err);
 		sim.box = box;
 		return rc;
 	}

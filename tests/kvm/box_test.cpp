@@ -221,19 +221,22 @@ TEST_F(box_, every_failing_ioctl_is_reported_and_leaves_nothing)
 	int before = open_fds(), failed = 0;
 	for (int n = 1;; n++) {
 		int calls = 0;
-		bool hit = false, optional = false;
+		bool hit = false, optional = false, msrs = false;
 		ioctl_hook = [&](int, unsigned long request, void *, int &rc) {
 			if (++calls != n)
 				return false;
 			hit = true;
-			optional = request == KVM_CHECK_EXTENSION || request == KVM_GET_TSC_KHZ;
+			msrs = request == KVM_ENABLE_CAP || request == KVM_X86_SET_MSR_FILTER; // no kvm-clock then
+			optional = request == KVM_CHECK_EXTENSION || request == KVM_GET_TSC_KHZ || msrs;
 			errno = ENOMEM;
 			rc = -1;
 			return true;
 		};
 		err.msg[0] = 0;
+		sim.messages.clear();
 		int rc = kb_box_create(&box, &cfg, simulator::ops(), &sim, hooked_api(), &err);
 		ioctl_hook = nullptr;
+		EXPECT_EQ(sim.said("no kvm-clock"), msrs) << "call " << n;
 		if (!hit) {
 			EXPECT_EQ(rc, 0) << err.msg;
 			destroy();
@@ -554,6 +557,49 @@ TEST_F(box_, stop_from_a_signal_handler)
 	EXPECT_EQ(run(), 0) << err.msg;
 	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
 	signal(SIGALRM, old);
+}
+
+// ---- counting instructions ----
+
+TEST_F(box_, stops_after_so_many_instructions_and_goes_on)
+{
+	set("clock", "step");
+	set("step", "3ns");
+	set("time_scale", "0.5");
+	create_script();
+	auto t = time();
+	load_steps();
+	ASSERT_EQ(kvmbox_stop_after(box, 1000, &err), 0) << err.msg;
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_COUNTED);
+	EXPECT_EQ(kvmbox_time(box), 1000 * 1500u);
+	ASSERT_EQ(kvmbox_stop_after(box, 0, &err), 0);
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_COUNTED);
+	EXPECT_EQ(kvmbox_time(box), 1000 * 1500u);
+	ASSERT_EQ(run(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_end(box), KVMBOX_END_EXIT);
+	EXPECT_EQ(kvmbox_exit_status(box), 0) << serial();
+	EXPECT_EQ(value(t) % 1500, 0u);
+	EXPECT_FALSE(sim.backwards);
+}
+
+TEST_F(box_, counts_with_every_clock)
+{
+	for (const char *clock : {"tsc", "fixed"}) {
+		steps.clear();
+		set("clock", clock);
+		create_script();
+		load_steps();
+		ASSERT_EQ(kvmbox_stop_after(box, 1000, &err), 0) << err.msg;
+		ASSERT_EQ(run(), 0) << err.msg;
+		EXPECT_EQ(kvmbox_end(box), KVMBOX_END_COUNTED);
+		ASSERT_EQ(kvmbox_stop_after(box, 1u << 20, &err), 0) << err.msg;
+		ASSERT_EQ(kvmbox_stop_after(box, KVMBOX_COUNT_NEVER, &err), 0) << err.msg;
+		ASSERT_EQ(run(), 0) << err.msg;
+		EXPECT_EQ(kvmbox_end(box), KVMBOX_END_EXIT);
+		destroy();
+	}
 }
 
 // Anybody's signals interrupt KVM_RUN; with the fixed clock that must not show.

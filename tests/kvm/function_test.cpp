@@ -1,4 +1,5 @@
-// PCI functions implemented behind the C ABI: accesses, their timing, interrupts and DMA, with the script guest.
+// PCI functions implemented behind the C ABI: accesses, their timing, interrupts and DMA, with the script guest. The
+// simulator here takes no posted writes, so that all accesses stall the guest; posted_test.cpp has the other one.
 #include "tests/kvm/box_fixture.h"
 
 using namespace fixture;
@@ -411,8 +412,7 @@ TEST_F(function, intx_arrives_as_long_as_it_is_asserted)
 	step(SCRIPT_UNMASK, 11);
 	write(bar_address(f, 0), 1);
 	step(SCRIPT_SLEEP);
-	step(SCRIPT_SLEEP); // the level stays: it interrupts again after the end-of-interrupt
-	size_t t = time();
+	size_t t = time(); // the level stays: it interrupts again after the end-of-interrupt, and nothing else gets done
 	sim.at(1 * ms, [] {});
 	step(SCRIPT_IRQ, 1);
 	for (int i = 0; i < 600; i++)
@@ -422,7 +422,7 @@ TEST_F(function, intx_arrives_as_long_as_it_is_asserted)
 		time();
 	step(SCRIPT_IRQ, 0);
 	play();
-	EXPECT_LT(value(t), 500 * us);
+	EXPECT_GE(value(t), 500 * us);
 	EXPECT_GT(value(n), 2u);
 	EXPECT_EQ(result().vector[0x2b], value(n)) << "and no more once it is gone";
 	auto r = result();
@@ -782,6 +782,7 @@ TEST_P(hostile, guests_and_devices_that_do_anything)
 	set("guest_format", rom ? "reset" : "elf");
 	if (seed % 2)
 		use_fixed_clock();
+	posts = seed > 2;
 	ASSERT_EQ(create(), 0) << err.msg;
 	kvmbox_function *fs[3];
 	for (int i = 0; i < 3; i++) {
@@ -840,6 +841,6 @@ TEST_P(hostile, guests_and_devices_that_do_anything)
 }
 
 INSTANTIATE_TEST_SUITE_P(guests, hostile,
-			 testing::Combine(testing::Values("hostile.elf", "hostile_rom.rom"), testing::Values(1, 2)));
+			 testing::Combine(testing::Values("hostile.elf", "hostile_rom.rom"), testing::Values(1, 2, 3, 4)));
 
 } // namespace

@@ -1,5 +1,8 @@
 // Every guest of tests/guest on the whole PC, without SystemC: what it prints, how it ends, what time has passed.
+#include <memory>
+
 #include "tests/kvm/box_fixture.h"
+#include "tests/kvm/rival.h"
 
 using namespace fixture;
 
@@ -117,13 +120,17 @@ TEST_F(guest, hostile_does_no_harm)
 
 // ---- the same again -------------------------------------------------------------------------------------------
 
-class fixed_clock : public guest, public testing::WithParamInterface<const char *> {
+class repeatable : public guest, public testing::WithParamInterface<const char *> {
+protected:
+	void twice(bool busy_host = false);
 };
 
-TEST_P(fixed_clock, repeats_itself_event_for_event)
+void repeatable::twice(bool busy_host)
 {
-	use_fixed_clock();
 	outcome a = observe(GetParam());
+	std::unique_ptr<fixture::rival> rival;
+	if (busy_host)
+		rival = std::make_unique<fixture::rival>();
 	ASSERT_FALSE(HasFatalFailure());
 	outcome b = observe(GetParam());
 	ASSERT_FALSE(HasFatalFailure());
@@ -135,6 +142,46 @@ TEST_P(fixed_clock, repeats_itself_event_for_event)
 	EXPECT_EQ(a.pio, b.pio);
 	EXPECT_EQ(a.hlt, b.hlt);
 	EXPECT_EQ(a.interrupts, b.interrupts);
+}
+
+class fixed_clock : public repeatable {
+};
+
+TEST_P(fixed_clock, repeats_itself_event_for_event)
+{
+	use_fixed_clock();
+	twice();
+}
+
+class step_clock : public repeatable {
+};
+
+TEST_P(step_clock, repeats_itself_event_for_event)
+{
+	if (!kb_probe_cached()->step[0])
+		GTEST_SKIP() << "KVM on this host does not single-step";
+	set("clock", "step");
+	set("step", "100ns"); // a slow CPU: waiting costs instructions
+	twice();
+}
+
+// And with another process on the same CPU.
+class busy_host : public repeatable {
+};
+
+TEST_P(busy_host, does_not_show_with_clock_fixed)
+{
+	use_fixed_clock();
+	twice(true);
+}
+
+TEST_P(busy_host, does_not_show_with_clock_step)
+{
+	if (!kb_probe_cached()->step[0])
+		GTEST_SKIP() << "KVM on this host does not single-step";
+	set("clock", "step");
+	set("step", "100ns");
+	twice(true);
 }
 
 std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
@@ -149,6 +196,13 @@ INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
 					 "ioapic.elf", "hpet.elf", "acpi_pm.elf", "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
 					 "reset_vector.rom", "hostile_rom.rom"),
 			 guest_name);
+
+INSTANTIATE_TEST_SUITE_P(some, step_clock,
+			 testing::Values("exits.elf", "irq_nest.elf", "string_io.elf", "prot32.elf",
+					 "flat.bin", "reset_vector.rom"),
+			 guest_name);
+
+INSTANTIATE_TEST_SUITE_P(some, busy_host, testing::Values("irq_nest.elf", "exits.elf"), guest_name);
 
 // ---- guests that do not -----------------------------------------------------------------------------------------
 
@@ -468,6 +522,7 @@ TEST_F(guest, a_simulator_event_ends_an_hour_of_sleep)
 	kvmbox_function *f = add(config);
 	power_on();
 	sim.at(3600 * s, [f] { kvmbox_intx(f, true); });
+	sim.at(3600 * s + 1, [f] { kvmbox_intx(f, false); }); // once it is taken: a level that stays would come again for ever
 	out(0x43, 0x30);
 	step(SCRIPT_UNMASK, 10);
 	step(SCRIPT_SLEEP);

@@ -16,7 +16,7 @@ extern "C" {
 
 // A piece of position-independent 64-bit guest code, as bytes in this program.
 #define GUEST_CODE(name, text)                                                              \
-	asm(".pushsection .rodata\n" #name "_start:\n.code64\n" text "\n" #name "_end:\n.popsection"); \
+	asm(".pushsection .rodata\n.balign 16\n" #name "_start:\n.code64\n" text "\n" #name "_end:\n.popsection"); \
 	extern "C" const uint8_t name##_start[], name##_end[];
 
 namespace fixture {

@@ -3,12 +3,7 @@
 #include <atomic>
 #include <thread>
 
-#include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include "tests/kvm/rival.h"
 #include "tests/kvm/vcpu_fixture.h"
 
 using fixture::cycle;
@@ -41,7 +36,7 @@ TEST_F(vcpu, mmio_of_every_size_reaches_the_bus)
 		{0x15, 1, true, 0x5a}, {6, 2, false, 0},
 		{0x21, 1, true, 0x11}, {0x22, 2, true, 0x22}, {0x24, 1, true, 0}}));
 	EXPECT_EQ(peek<uint64_t>(0x2000), 0x2211u);
-	EXPECT_EQ(v->stats.exits_mmio, 7u);
+	EXPECT_EQ(v->stats.exits[KB_EXIT_MMIO], 7u);
 }
 
 GUEST_CODE(string_io, R"(
@@ -56,6 +51,23 @@ GUEST_CODE(string_io, R"(
 	rep insl
 	mov %ecx, 0x3200
 )" END)
+
+// Statistics tell what an exit costs from what the guest computes; never more than the stay took.
+TEST_F(vcpu, exits_cost_what_was_measured_at_most_what_they_took)
+{
+	const uint64_t second[2] = {1000000000000, 1000000000000}, ns[2] = {1000, 1000};
+	load(mmio_sizes_start, mmio_sizes_end);
+	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(v->stats.kvm_ticks, 0u) << "none was given";
+	for (auto cost : {second, ns}) {
+		v->stats = kb_vcpu_stats{};
+		kb_vcpu_set_exit_cost(v, cost);
+		load(mmio_sizes_start, mmio_sizes_end);
+		ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+		const uint64_t stays = v->stats.guest_ticks - v->stats.stolen_ticks, ticks = v->tsc_hz / 1000000000;
+		EXPECT_EQ(v->stats.kvm_ticks, cost == second ? stays : v->stats.entries * ticks);
+	}
+}
 
 TEST_F(vcpu, string_io_moves_each_element_once)
 {
@@ -185,7 +197,7 @@ TEST_F(vcpu, slices_end_at_the_deadline)
 	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_EQ(yields, 20);
 	EXPECT_GE(v->clock.now_ps, 20 * quantum_ps);
-	EXPECT_GE(v->stats.exits_kick, 20u);
+	EXPECT_GE(v->stats.exits[KB_EXIT_KICK], 20u);
 }
 
 
@@ -210,9 +222,9 @@ TEST_F(vcpu, precise_slices_end_exactly_at_the_deadline)
 	};
 	EXPECT_EQ(run(), KB_END_STOPPED);
 	EXPECT_GT(exact, 0);
-	EXPECT_EQ(v->stats.overshoot[0], uint64_t(exact));
+	EXPECT_EQ(v->stats.overshoot.count[0], uint64_t(exact));
 	uint64_t all = 0;
-	for (uint64_t n : v->stats.overshoot)
+	for (uint64_t n : v->stats.overshoot.count)
 		all += n;
 	EXPECT_EQ(all, uint64_t(yields));
 }
@@ -223,7 +235,7 @@ TEST_F(vcpu, eager_slices_overshoot_and_say_so)
 	quantum_ps = 500000000;
 	on_yield = [&] { return yields < 20 ? 0 : give_up(); };
 	EXPECT_EQ(run(), KB_END_STOPPED);
-	EXPECT_GT(v->stats.overshoot_max_ps, 0u);
+	EXPECT_GT(v->stats.overshoot.max_ps, 0u);
 	EXPECT_EQ(v->stats.stalls, 0u);
 }
 
@@ -264,43 +276,11 @@ TEST_F(vcpu, progress_even_if_the_host_needs_longer_than_the_floor)
 	EXPECT_GT(v->min_ticks, 1u);
 }
 
-// A process that wants the same CPU all the time, for as long as this lives.
-class rival {
-public:
-	rival()
-	{
-		const int cpu = sched_getcpu();
-
-		sched_getaffinity(0, sizeof(m_before), &m_before);
-		cpu_set_t one;
-		CPU_ZERO(&one);
-		CPU_SET(cpu < 0 ? 0 : cpu, &one);
-		sched_setaffinity(0, sizeof(one), &one);
-		m_pid = fork();
-		if (m_pid == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			alarm(60);
-			for (;;)
-				;
-		}
-	}
-	~rival()
-	{
-		kill(m_pid, SIGKILL);
-		waitpid(m_pid, nullptr, 0);
-		sched_setaffinity(0, sizeof(m_before), &m_before);
-	}
-
-private:
-	cpu_set_t m_before;
-	pid_t m_pid;
-};
-
 // Guest time is the CPU time the guest got, not what passed on the host's clock.
 TEST_F(vcpu, a_host_that_runs_others_makes_no_guest_time)
 {
 	load(spin_start, spin_end);
-	rival r;
+	fixture::rival r;
 	timespec from, to, wall_from, wall_to;
 	quantum_ps = 20000000000; // 20 ms: longer than a turn of the host's scheduler
 	on_yield = [&] { return v->clock.now_ps < 300000000000 ? 0 : give_up(); };

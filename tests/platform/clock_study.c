@@ -2,7 +2,7 @@
 #include "clock_study_regs.h"
 #include "kvmbox_guest.h"
 
-static uint64_t conductor, target[2];
+static uint64_t conductor, target[STUDY_TARGETS];
 static volatile int enough;
 static uint64_t ticks, wanted;
 
@@ -101,8 +101,8 @@ static void time_rtc(unsigned rate)
 int main(void)
 {
 	conductor = find(STUDY_CONDUCTOR);
-	target[0] = find(STUDY_TARGET);
-	target[1] = find(STUDY_TARGET + 1);
+	for (unsigned i = 0; i < STUDY_TARGETS; i++)
+		target[i] = find(STUDY_TARGET + i);
 	pic_init();
 	irq_handler(PIC_VECTOR, pit);
 	irq_handler(PIC_VECTOR + 8, rtc);
@@ -113,7 +113,7 @@ int main(void)
 		switch (command & 0xff) {
 		case STUDY_READ:
 		case STUDY_WRITE:
-			time_access((command & 0xff) == STUDY_WRITE, target[argument & 1]);
+			time_access((command & 0xff) == STUDY_WRITE, target[argument % STUDY_TARGETS]);
 			break;
 		case STUDY_PIT:
 			time_pit(argument);

@@ -7,7 +7,8 @@
 
 #define STUDY_VENDOR 0x1234
 #define STUDY_CONDUCTOR 0x7100
-#define STUDY_TARGET 0x7101 /* and the one after it: another access mode */
+#define STUDY_TARGET 0x7101 /* the first; the others follow, each has another access mode */
+#define STUDY_TARGETS 4
 
 enum study_register {
 	STUDY_COMMAND = 0x00, /* read: command | argument << 8 */

@@ -1,7 +1,12 @@
 // Guest and SystemC measure the same durations: accesses to targets that annotate, wait or mix, in both access modes, and
-// the periods of PIT and RTC. Compiled once per clock source, TEST_CLOCK_FIXED 1 or 0 (tsc): SystemC elaborates once.
+// the periods of PIT and RTC. Compiled once per clock source, TEST_CLOCK_FIXED 1 or 0
+// (tsc, or step with TEST_CLOCK_STEP): SystemC elaborates once.
 #include "platform_test.h"
 #include "clock_study_regs.h"
+
+#ifndef TEST_CLOCK_STEP
+#define TEST_CLOCK_STEP 0
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -11,9 +16,12 @@ namespace {
 
 enum style { annotate, wait_for_it, mix };
 const char *const style_names[] = { "annotate", "wait", "mix" };
-const char *const mode_names[] = { "synchronised", "loosely timed" };
+// Bit 0: loosely timed; bit 1: writes are not posted.
+const char *const mode_names[STUDY_TARGETS] = { "synchronised", "loosely timed", "synchronised, not posted",
+						"loosely timed, not posted" };
 
 const uint64_t exit_ps = 1000000; // fixed_exit, set below
+const uint64_t step_ps = 100000;  // likewise: a slow CPU, the guest spins for a while
 
 struct step {
 	uint64_t command, argument, count;
@@ -76,7 +84,8 @@ private:
 		kvmbox::function_config f("", STUDY_VENDOR, uint16_t(STUDY_TARGET + i));
 
 		f.memory_bar(0, 0x1000);
-		f.mode = i ? KVMBOX_LOOSELY_TIMED : KVMBOX_SYNCHRONISED;
+		f.mode = i & 1 ? KVMBOX_LOOSELY_TIMED : KVMBOX_SYNCHRONISED;
+		f.posted_writes = !(i & 2);
 		return f;
 	}
 	void take_time(uint64_t offset, sc_core::sc_time &delay)
@@ -106,7 +115,7 @@ private:
 // 100 ns to 1 s, and some that are nobody's multiple.
 const uint64_t delays[] = { 100000, 123457, 1000000, 10000019, 100000000, 1000000000, 10000000000, 100000000000,
 			    1000000000000 };
-const unsigned repeats = TEST_CLOCK_FIXED ? 1 : 9;
+const unsigned repeats = TEST_CLOCK_FIXED || TEST_CLOCK_STEP ? 1 : 9;
 
 kvmbox::box *pc;
 std::string why_not;
@@ -156,7 +165,8 @@ TEST_F(clock_study, guest_sees_the_delay)
 }
 
 #if TEST_CLOCK_FIXED
-// Two exits around a read, three around write and read; a posted write goes on while the guest leaves for its read.
+// Two exits around a read, three around write and read. A posted write goes on while the guest leaves for its read, which waits
+// for it; any other is over before.
 TEST_F(clock_study, durations_are_exact)
 {
 	for (const step &s : steps) {
@@ -166,15 +176,37 @@ TEST_F(clock_study, durations_are_exact)
 
 		if (s.command == STUDY_READ) {
 			EXPECT_EQ(seen, s.delay + 2 * exit_ps) << name(s);
-		} else if (seen != s.delay + 3 * exit_ps) {
+		} else if (s.argument & 2) {
+			EXPECT_EQ(seen, s.delay + 3 * exit_ps) << name(s);
+		} else {
 			EXPECT_EQ(seen, std::max(s.delay, exit_ps) + 2 * exit_ps) << name(s);
 		}
 	}
 }
 #else
+#if TEST_CLOCK_STEP
+// What is not the delay is instructions, the same for every read.
+TEST_F(clock_study, durations_are_exact)
+{
+	uint64_t own = 0;
+
+	for (const step &s : steps) {
+		if (s.command != STUDY_READ)
+			continue;
+		if (!own)
+			own = s.to - s.from - s.delay;
+		EXPECT_EQ(s.to - s.from, s.delay + own) << name(s);
+	}
+	EXPECT_GT(own, 0u);
+	EXPECT_EQ(own % step_ps, 0u);
+	EXPECT_LT(own, 20 * step_ps);
+}
+#endif
+
 TEST_F(clock_study, reports_the_error)
 {
-	std::printf("clock=tsc: guest minus SystemC, median over all styles and modes\n%14s %14s %14s\n", "delay, ns", "read, ns",
+	std::printf("clock=%s: guest minus SystemC, median over all styles and modes\n%14s %14s %14s\n",
+		    TEST_CLOCK_STEP ? "step" : "tsc", "delay, ns", "read, ns",
 		    "write+read, ns");
 	for (uint64_t d : delays) {
 		std::vector<double> error[2];
@@ -184,7 +216,7 @@ TEST_F(clock_study, reports_the_error)
 				error[s.command == STUDY_WRITE].push_back((double(s.to - s.from) - double(d)) / 1e3);
 		}
 		for (auto &e : error) {
-			ASSERT_EQ(e.size(), 6 * repeats);
+			ASSERT_EQ(e.size(), 3 * STUDY_TARGETS * repeats);
 			std::nth_element(e.begin(), e.begin() + long(e.size() / 2), e.end());
 		}
 		std::printf("%14.3f %14.0f %14.0f\n", double(d) / 1e3, error[0][error[0].size() / 2], error[1][error[1].size() / 2]);
@@ -245,7 +277,7 @@ void compose()
 	for (unsigned i = 0; i < repeats; i++)
 		for (uint64_t d : delays)
 			for (study_command c : { STUDY_READ, STUDY_WRITE })
-				for (unsigned mode = 0; mode < 2; mode++)
+				for (unsigned mode = 0; mode < STUDY_TARGETS; mode++)
 					for (style how : { annotate, wait_for_it, mix }) {
 						step s = make(c, mode);
 
@@ -254,6 +286,8 @@ void compose()
 						steps.push_back(s);
 					}
 	// Periods: 2 ms, 10 ms and the longest of the PIT; 1024, 256 and 2 Hz of the RTC.
+	if (TEST_CLOCK_STEP) // where every instruction of a handler costs
+		return;
 	for (unsigned divisor : { 2387u, 11932u, 65535u })
 		steps.push_back(make(STUDY_PIT, divisor));
 	for (unsigned rate : { 6u, 8u, 15u })
@@ -268,8 +302,9 @@ void elaborate()
 {
 	compose();
 	kvmbox::config cfg("serial=memory completion_timeout=10s guest=" CLOCK_STUDY);
-	cfg->clock = TEST_CLOCK_FIXED ? KVMBOX_CLOCK_FIXED : KVMBOX_CLOCK_TSC;
+	cfg->clock = TEST_CLOCK_FIXED ? KVMBOX_CLOCK_FIXED : TEST_CLOCK_STEP ? KVMBOX_CLOCK_STEP : KVMBOX_CLOCK_TSC;
 	cfg->fixed_exit_ps = exit_ps;
+	cfg->step_ps = step_ps;
 	try {
 		pc = new kvmbox::box("pc", cfg);
 	} catch (const sc_core::sc_report &r) {
@@ -279,6 +314,6 @@ void elaborate()
 		return;
 	}
 	new conductor("conductor", *pc);
-	new target("target0", *pc, 0);
-	new target("target1", *pc, 1);
+	for (unsigned i = 0; i < STUDY_TARGETS; i++)
+		new target(("target" + std::to_string(i)).c_str(), *pc, i);
 }

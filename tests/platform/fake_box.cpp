@@ -52,6 +52,29 @@ int kvmbox_box::access(unsigned function, unsigned bar, uint64_t offset, unsigne
 	return r;
 }
 
+int kvmbox_box::post(unsigned function, unsigned bar, uint64_t offset, unsigned len, uint64_t data, uint64_t at_ps,
+		     uint64_t lead_ps)
+{
+	kvmbox_access a{};
+	uint64_t buf = data;
+
+	a.function = functions.at(function).get();
+	a.bar = bar;
+	a.offset = offset;
+	a.data = reinterpret_cast<uint8_t *>(&buf);
+	a.len = len;
+	a.write = true;
+	a.delay_ps = lead_ps;
+	int r = ops->post(opaque, &a, at_ps);
+	buf = ~0ull; /* it was copied */
+	return r;
+}
+
+int kvmbox_box::push(int function)
+{
+	return ops->push(opaque, function < 0 ? nullptr : functions.at(static_cast<unsigned>(function)).get());
+}
+
 void kvmbox_box::set_command(unsigned function, uint16_t command)
 {
 	functions.at(function)->command = command;
@@ -75,7 +98,7 @@ void kvmbox_config_init(struct kvmbox_config *cfg)
 
 void kvmbox_config_clear(struct kvmbox_config *cfg)
 {
-	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date, cfg->pace })
+	for (char *s : { cfg->guest, cfg->cpu, cfg->serial, cfg->debugcon, cfg->start_date, cfg->pace, cfg->stats_json })
 		free(s);
 	memset(static_cast<void *>(cfg), 0, sizeof(*cfg));
 }
@@ -83,14 +106,15 @@ void kvmbox_config_clear(struct kvmbox_config *cfg)
 int kvmbox_config_copy(struct kvmbox_config *out, const struct kvmbox_config *cfg)
 {
 	*out = *cfg;
-	for (char **s : { &out->guest, &out->cpu, &out->serial, &out->debugcon, &out->start_date, &out->pace })
+	for (char **s : { &out->guest, &out->cpu, &out->serial, &out->debugcon, &out->start_date, &out->pace, &out->stats_json })
 		*s = dup(*s);
 	return 0;
 }
 
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value, struct kvmbox_error *err)
 {
-	for (auto &s : { std::make_pair("guest", &cfg->guest), std::make_pair("pace", &cfg->pace) })
+	for (auto &s : { std::make_pair("guest", &cfg->guest), std::make_pair("pace", &cfg->pace),
+			 std::make_pair("stats_json", &cfg->stats_json) })
 		if (!strcmp(key, s.first)) {
 			free(*s.second);
 			*s.second = dup(value);
@@ -191,8 +215,10 @@ int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps)
 	box->quantum_ps = quantum_ps;
 	return 0;
 }
+int kvmbox_stop_after(struct kvmbox_box *, uint64_t, struct kvmbox_error *) { return 0; }
 uint64_t kvmbox_time(const struct kvmbox_box *box) { return box->time_ps; }
 
+void kvmbox_post_failed(struct kvmbox_function *f) { f->post_failures++; }
 void kvmbox_intx(struct kvmbox_function *f, bool active) { f->intx = active; }
 int kvmbox_msi(struct kvmbox_function *f, unsigned vector)
 {
@@ -266,10 +292,12 @@ bool kvmbox_poll(struct kvmbox_box *b)
 	b->input_polls++;
 	return b->on_poll && b->on_poll();
 }
-void kvmbox_get_stats(const struct kvmbox_box *, struct kvmbox_stats *stats)
+void kvmbox_get_stats(const struct kvmbox_box *b, struct kvmbox_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
 	stats->entries = 7;
+	stats->host_idle_ns = b->slept_ns;
 }
+void kvmbox_slept(struct kvmbox_box *b, uint64_t host_ns) { b->slept_ns += host_ns; }
 
 } // extern "C"

@@ -24,6 +24,7 @@ struct kvmbox_function {
 	uint16_t command = 6;
 	bool intx = false;
 	bool msi_enabled = false;
+	unsigned post_failures = 0;
 	std::vector<unsigned> msis;
 };
 
@@ -35,7 +36,7 @@ struct kvmbox_box {
 	const kvmbox_ops *ops;
 	void *opaque;
 	uint64_t time_ps = 0, quantum_ps = 0;
-	uint64_t input_polls = 0;
+	uint64_t input_polls = 0, slept_ns = 0;
 	unsigned power_presses = 0;
 	bool stop = false, in_run = false;
 	enum kvmbox_end_reason end = KVMBOX_END_NONE;
@@ -52,6 +53,9 @@ struct kvmbox_box {
 	/* One access; result (also in the return value), delay in and out. */
 	int access(unsigned function, unsigned bar, uint64_t offset, unsigned len, bool write, uint64_t &data,
 		   uint64_t &delay_ps, kvmbox_space space = KVMBOX_SPACE_MEMORY);
+	/* A posted write, at_ps from now() on. */
+	int post(unsigned function, unsigned bar, uint64_t offset, unsigned len, uint64_t data, uint64_t at_ps, uint64_t lead_ps);
+	int push(int function = -1); /* -1: all */
 	void set_command(unsigned function, uint16_t command);
 	void log(kvmbox_log_level level, const char *msg) { ops->log(opaque, level, msg); }
 };

@@ -6,7 +6,7 @@ PLATFORM_CPPFLAGS = $(TLM_CPPFLAGS)
 check_LTLIBRARIES += tests/platform/libfakebox.la
 tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platform/fake_box.h
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(TLM_TEST_LIBS) $(LIBELF_LIBS)
+GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(TLM_TEST_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS)
 noinst_HEADERS += tests/platform/platform_test.h
 
 GLUE_TESTS = \
@@ -17,6 +17,9 @@ GLUE_TESTS = \
 	tests/platform/input_test \
 	tests/platform/kill_test \
 	tests/platform/pace_test \
+	tests/platform/posted_end_test \
+	tests/platform/posted_test \
+	tests/platform/stats_test \
 	tests/platform/time_fs_test \
 	tests/platform/time_ns_test \
 	tests/platform/transport_test
@@ -37,6 +40,12 @@ tests_platform_kill_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_kill_test_LDADD = $(GLUE_LIBS)
 tests_platform_pace_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_pace_test_LDADD = $(GLUE_LIBS)
+tests_platform_posted_end_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_end_test_LDADD = $(GLUE_LIBS)
+tests_platform_posted_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_test_LDADD = $(GLUE_LIBS)
+tests_platform_stats_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_stats_test_LDADD = $(GLUE_LIBS)
 tests_platform_transport_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_transport_test_LDADD = $(GLUE_LIBS)
 tests_platform_time_fs_test_SOURCES = tests/platform/time_test.cpp
@@ -55,6 +64,7 @@ noinst_HEADERS += tests/platform/puppeteer.h
 
 REAL_TESTS = \
 	tests/platform/config_real_test \
+	tests/platform/count_test \
 	tests/platform/guest_test \
 	tests/platform/guest_abort_test \
 	tests/platform/pause_test \
@@ -66,6 +76,9 @@ TESTS += $(REAL_TESTS)
 tests_platform_config_real_test_CPPFLAGS = $(PLATFORM_CPPFLAGS)
 tests_platform_config_real_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_config_real_test_LDADD = $(REAL_LIBS)
+tests_platform_count_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
+tests_platform_count_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_count_test_LDADD = $(REAL_LIBS)
 tests_platform_guest_test_CPPFLAGS = $(PUPPET_CPPFLAGS)
 tests_platform_guest_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_guest_test_LDADD = $(REAL_LIBS)
@@ -94,8 +107,16 @@ TESTS += tests/platform/latency_study_test
 tests_platform_latency_study_test_CPPFLAGS = -DSTUDY='"$(abs_builddir)/examples/latency_study/latency_study"'
 tests_platform_latency_study_test_LDADD = $(GTEST_LIBS) -lpthread
 
+# Statistics of the examples.
+check_PROGRAMS += tests/platform/stats_real_test
+TESTS += tests/platform/stats_real_test
+tests_platform_stats_real_test_CPPFLAGS = $(AM_CPPFLAGS) -DDMA_ACCEL='"$(abs_builddir)/examples/dma_accel/dma_accel"' \
+	-DPLAIN_C='"$(abs_builddir)/examples/plain_c/plain_c"'
+tests_platform_stats_real_test_LDADD = libkvmbox.la $(GTEST_LIBS) $(JANSSON_LIBS) -lpthread
+
 # Guest and SystemC measure the same durations; one program per clock source.
-CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_tsc_test
+CLOCK_STUDY_TESTS = tests/platform/clock_study_fixed_test tests/platform/clock_study_step_test \
+	tests/platform/clock_study_tsc_test
 check_PROGRAMS += $(CLOCK_STUDY_TESTS)
 TESTS += $(CLOCK_STUDY_TESTS)
 CLOCK_STUDY_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DCLOCK_STUDY='"$(abs_builddir)/tests/platform/clock_study.elf"'
@@ -104,6 +125,11 @@ tests_platform_clock_study_fixed_test_SOURCES = tests/platform/clock_study_test.
 tests_platform_clock_study_fixed_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=1
 tests_platform_clock_study_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_clock_study_fixed_test_LDADD = $(REAL_LIBS)
+
+tests_platform_clock_study_step_test_SOURCES = tests/platform/clock_study_test.cpp
+tests_platform_clock_study_step_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0 -DTEST_CLOCK_STEP=1
+tests_platform_clock_study_step_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_clock_study_step_test_LDADD = $(REAL_LIBS)
 
 tests_platform_clock_study_tsc_test_SOURCES = tests/platform/clock_study_test.cpp
 tests_platform_clock_study_tsc_test_CPPFLAGS = $(CLOCK_STUDY_CPPFLAGS) -DTEST_CLOCK_FIXED=0
@@ -135,7 +161,8 @@ tests_platform_hostile_wild_test_LDADD = $(REAL_LIBS)
 
 # Guests with an agenda: foreign models, exact times, the accelerator's reset.
 AGENDA_TESTS = tests/platform/accel_test tests/platform/agreement_fixed_test tests/platform/agreement_tsc_test \
-	tests/platform/foreign_test
+	tests/platform/foreign_test tests/platform/loose_test tests/platform/posted_events_test \
+	tests/platform/posted_no_events_test
 check_PROGRAMS += $(AGENDA_TESTS)
 TESTS += $(AGENDA_TESTS)
 AGENDA_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DAGENDA_GUEST='"$(abs_builddir)/tests/guest/agenda.elf"'
@@ -155,3 +182,48 @@ tests_platform_agreement_tsc_test_LDADD = $(REAL_LIBS)
 tests_platform_foreign_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
 tests_platform_foreign_test_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_platform_foreign_test_LDADD = $(REAL_LIBS)
+
+# All clocks of the guest against each other; one program per clock source.
+ALL_CLOCKS_TESTS = tests/platform/all_clocks_fixed_test tests/platform/all_clocks_scaled_test tests/platform/all_clocks_tsc_test
+check_PROGRAMS += $(ALL_CLOCKS_TESTS)
+TESTS += $(ALL_CLOCKS_TESTS)
+ALL_CLOCKS_CPPFLAGS = $(PLATFORM_CPPFLAGS) -DALL_CLOCKS_GUEST='"$(abs_builddir)/tests/platform/all_clocks.elf"'
+
+tests_platform_all_clocks_fixed_test_SOURCES = tests/platform/all_clocks_test.cpp
+tests_platform_all_clocks_fixed_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=fixed"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_fixed_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_all_clocks_fixed_test_LDADD = $(REAL_LIBS)
+tests_platform_all_clocks_scaled_test_SOURCES = tests/platform/all_clocks_test.cpp
+tests_platform_all_clocks_scaled_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"time_scale=0.1"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_scaled_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_all_clocks_scaled_test_LDADD = $(REAL_LIBS)
+tests_platform_all_clocks_tsc_test_SOURCES = tests/platform/all_clocks_test.cpp
+tests_platform_all_clocks_tsc_test_CPPFLAGS = $(ALL_CLOCKS_CPPFLAGS) -DTEST_CONFIG='"clock=tsc"' -DTEST_PAUSE_MS=100
+tests_platform_all_clocks_tsc_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_all_clocks_tsc_test_LDADD = $(REAL_LIBS)
+
+check_DATA += tests/platform/all_clocks.elf
+CLEANFILES += tests/platform/all_clocks.elf
+GUEST_CLEAN += tests/platform/all_clocks.guest.o
+EXTRA_DIST += tests/platform/all_clocks.c tests/platform/all_clocks_regs.h
+tests/platform/all_clocks.guest.o: tests/platform/all_clocks_regs.h
+
+# The same run alone and beside others that want the CPUs.
+check_PROGRAMS += tests/platform/load_subject tests/platform/load_test
+TESTS += tests/platform/load_test
+tests_platform_load_subject_CPPFLAGS = $(AGENDA_CPPFLAGS)
+tests_platform_load_subject_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_load_subject_LDADD = $(REAL_LIBS)
+tests_platform_load_test_CPPFLAGS = $(AM_CPPFLAGS) -DSUBJECT='"$(abs_builddir)/tests/platform/load_subject"'
+tests_platform_load_test_LDADD = libkvmbox.la $(GTEST_LIBS) -lpthread
+tests_platform_loose_test_CPPFLAGS = $(AGENDA_CPPFLAGS)
+tests_platform_loose_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_loose_test_LDADD = $(REAL_LIBS)
+tests_platform_posted_events_test_SOURCES = tests/platform/posted_guest_test.cpp
+tests_platform_posted_events_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_SLICES='"yes"'
+tests_platform_posted_events_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_events_test_LDADD = $(REAL_LIBS)
+tests_platform_posted_no_events_test_SOURCES = tests/platform/posted_guest_test.cpp
+tests_platform_posted_no_events_test_CPPFLAGS = $(AGENDA_CPPFLAGS) -DTEST_SLICES='"no"'
+tests_platform_posted_no_events_test_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_platform_posted_no_events_test_LDADD = $(REAL_LIBS)

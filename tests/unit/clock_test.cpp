@@ -10,7 +10,12 @@ constexpr uint64_t hz = 2000000000;
 
 void account(kb_clock &c, uint64_t ticks, bool ring3, bool kicked, uint64_t stolen = 0)
 {
-	const kb_stay stay = { ticks, stolen, ring3, kicked };
+	kb_stay stay{};
+
+	stay.ticks = ticks;
+	stay.stolen = stolen;
+	stay.ring3 = ring3;
+	stay.kicked = kicked;
 
 	kb_clock_account(&c, &stay);
 }
@@ -58,6 +63,53 @@ TEST(clock, TscScalesTicksAndDropsTheCostOfEntryAndExit)
 	EXPECT_GT(c.now_ps, 2u * 1000 * 500 / 2 - 2);
 }
 
+// Stepped up to where it takes an interrupt: computing is free then, too, but not for ever.
+TEST(clock, FixedMovesOnAfterVeryManySteps)
+{
+	kb_clock c;
+	kb_stay step = {};
+
+	kb_clock_init_fixed(&c, hz, 1000, 77000);
+	step.stepped = true;
+	step.instructions = 1;
+	step.ticks = hz; // however long it took
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 19999; i++)
+			kb_clock_account(&c, &step);
+		EXPECT_EQ(c.now_ps, round * 77000u);
+		kb_clock_account(&c, &step);
+	}
+	EXPECT_EQ(c.now_ps, 2 * 77000u);
+	kb_clock_account(&c, &step);
+	account(c, 5, true, false); // an exit begins anew
+	for (int i = 0; i < 19999; i++)
+		kb_clock_account(&c, &step);
+	EXPECT_EQ(c.now_ps, 2 * 77000u + 1000);
+}
+
+TEST(clock, StepCountsInstructionsAndNothingElse)
+{
+	kb_clock c;
+	kb_stay stay = {};
+
+	kb_clock_init_step(&c, hz, 250);
+	EXPECT_EQ(c.insn_ps, 250u);
+	EXPECT_EQ(c.rate.ps_per_tick, 0u);
+	EXPECT_STREQ(c.ops->name, "step");
+	account(c, hz, true, true);
+	account(c, hz, false, false);
+	EXPECT_EQ(c.now_ps, 0u);
+	stay.instructions = 1;
+	kb_clock_account(&c, &stay);
+	stay.instructions = 1000;
+	stay.ticks = hz;
+	kb_clock_account(&c, &stay);
+	EXPECT_EQ(c.now_ps, 1001 * 250u);
+	stay.instructions = UINT64_MAX;
+	kb_clock_account(&c, &stay);
+	EXPECT_EQ(c.now_ps, UINT64_MAX - 1);
+}
+
 // A host that gives the CPU to others makes no guest time, and uses up no patience.
 TEST(clock, StolenTimeDoesNotCount)
 {
@@ -72,6 +124,50 @@ TEST(clock, StolenTimeDoesNotCount)
 	kb_clock_init_fixed(&c, hz, 1000, 77000);
 	account(c, hz, true, true, hz - 1000);
 	EXPECT_EQ(c.now_ps, 0u);
+}
+
+// As a virtual machine's clock: what passes between two stays counts as well, but not what passes while nobody runs it.
+TEST(clock, HostFollowsTheHost)
+{
+	kb_clock c;
+	kb_stay stay{};
+
+	kb_clock_init_host(&c, hz, 2);
+	stay.left = 10000;
+	stay.ticks = 4000;
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 4000 * 500 * 2, 1);
+	stay.left = 20000;
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 14000 * 500 * 2, 1);
+	EXPECT_EQ(kb_clock_attach(&c, nullptr), 0);
+	stay.left = 1000000000;
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 18000 * 500 * 2, 1);
+}
+
+// What the guest may have read is the past: the clock is not behind it, whatever the exit cost.
+TEST(clock, TscReachesWhatWasShown)
+{
+	const uint64_t cost_ps[2] = { 1000000, 1000000 }; // 2000 ticks
+	kb_stay stay{};
+	kb_clock c;
+
+	kb_clock_init_tsc(&c, hz, 1, cost_ps);
+	stay.ticks = 3000;
+	stay.shown = 1500;
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 1500 * 500, 1);
+	stay.shown = 500; // less than it is charged anyway
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 2500 * 500, 1);
+	stay.stolen = 1000;
+	stay.shown = 3000; // stolen, but seen
+	kb_clock_account(&c, &stay);
+	EXPECT_NEAR(double(c.now_ps), 5500 * 500, 2);
+	kb_clock_init_fixed(&c, hz, 1000, 77000);
+	kb_clock_account(&c, &stay);
+	EXPECT_EQ(c.now_ps, 1000u) << "nothing moved that could have been seen";
 }
 
 TEST(clock, RatesDoNotDrift)

@@ -49,14 +49,21 @@ TEST_F(config, defaults)
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
 	EXPECT_EQ(c.time_scale, 1.0);
 	EXPECT_EQ(c.fixed_exit_ps, us);
+	EXPECT_EQ(c.step_ps, 1000u);
+	EXPECT_EQ(c.cycle_ps, 500u);
 	EXPECT_TRUE(c.slice_to_events);
 	EXPECT_TRUE(c.assign_bars);
 	EXPECT_STREQ(c.serial, "stdio");
 	EXPECT_STREQ(c.debugcon, "null");
 	EXPECT_STREQ(c.start_date, "2000-01-01T00:00:00");
 	EXPECT_STREQ(c.pace, "none");
+	EXPECT_TRUE(c.pvclock);
+	EXPECT_EQ(c.tsc, KVMBOX_TSC_AUTO);
+	EXPECT_EQ(c.tsc_bound_ps, us);
 	EXPECT_EQ(c.completion_timeout_ps, s);
 	EXPECT_FALSE(c.reset_ends);
+	EXPECT_FALSE(c.stats);
+	EXPECT_EQ(c.stats_json, nullptr);
 	EXPECT_EQ(kb_config_check(&c, &err), 0) << err.msg;
 }
 
@@ -129,6 +136,20 @@ TEST_F(config, times)
 	EXPECT_TRUE(says("whole number of picoseconds")) << err.msg;
 }
 
+TEST_F(config, clocks_of_the_guest)
+{
+	EXPECT_EQ(parse("pvclock=no tsc=guest tsc_bound=0"), 0) << err.msg;
+	EXPECT_FALSE(c.pvclock);
+	EXPECT_EQ(c.tsc, KVMBOX_TSC_GUEST);
+	EXPECT_EQ(c.tsc_bound_ps, 0u);
+	EXPECT_EQ(set("tsc", "host"), 0);
+	EXPECT_EQ(c.tsc, KVMBOX_TSC_HOST);
+	EXPECT_EQ(set("tsc", "simulated"), -EINVAL);
+	EXPECT_TRUE(says("must be one of: auto guest host")) << err.msg;
+	EXPECT_EQ(set("tsc_bound", "86401s"), -EINVAL);
+	EXPECT_TRUE(says("one day")) << err.msg;
+}
+
 TEST_F(config, zero_times)
 {
 	for (const char *zero : {"0", "0ps", "0.000s"}) {
@@ -142,6 +163,23 @@ TEST_F(config, zero_times)
 	EXPECT_EQ(set("completion_timeout", "0us"), 0) << err.msg;
 	EXPECT_EQ(c.quantum_ps, ms);
 	EXPECT_EQ(c.fixed_exit_ps, us);
+}
+
+TEST_F(config, bus_latencies)
+{
+	EXPECT_EQ(c.bus_request_ps, 0u);
+	EXPECT_EQ(c.bus_completion_ps, 0u);
+	EXPECT_EQ(c.posted_write_ps, 0u);
+	EXPECT_EQ(parse("bus_request=150ns bus_completion=2us posted_write=7ps"), 0) << err.msg;
+	EXPECT_EQ(c.bus_request_ps, 150000u);
+	EXPECT_EQ(c.bus_completion_ps, 2 * us);
+	EXPECT_EQ(c.posted_write_ps, 7u);
+	EXPECT_EQ(set("posted_write", "0"), 0) << err.msg;
+	for (const char *key : {"bus_request", "bus_completion", "posted_write"}) {
+		EXPECT_EQ(set(key, "86401s"), -EINVAL) << key;
+		EXPECT_TRUE(says(key)) << err.msg;
+		EXPECT_EQ(set(key, "-1ns"), -EINVAL) << key;
+	}
 }
 
 TEST(units, time_ends_below_never)
@@ -188,10 +226,30 @@ TEST_F(config, words)
 	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_AUTO);
 	EXPECT_EQ(set("clock", "fixed"), 0);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_FIXED);
+	EXPECT_EQ(set("clock", "step"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_STEP);
 	EXPECT_EQ(set("clock", "wall"), -EINVAL);
-	EXPECT_TRUE(says("tsc fixed")) << err.msg;
+	EXPECT_TRUE(says("tsc fixed step")) << err.msg;
+	EXPECT_EQ(set("clock", "perf-cycles"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_PERF_CYCLES);
+	EXPECT_EQ(set("clock", "perf-insns"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_PERF_INSNS);
+	EXPECT_EQ(set("clock", "host"), 0);
+	EXPECT_EQ(c.clock, KVMBOX_CLOCK_HOST);
 	EXPECT_EQ(set("clock", "tsc"), 0);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
+}
+
+TEST_F(config, times_of_events_counted)
+{
+	for (const char *key : {"step", "cycle"}) {
+		EXPECT_EQ(set(key, "1ms"), 0) << err.msg;
+		EXPECT_EQ(set(key, "1ps"), 0) << err.msg;
+		for (const char *bad : {"0", "1001us", "1s", "-1ns", "1"})
+			EXPECT_EQ(set(key, bad), -EINVAL) << bad;
+	}
+	EXPECT_EQ(c.step_ps, 1u);
+	EXPECT_EQ(c.cycle_ps, 1u);
 }
 
 TEST_F(config, time_scale)
@@ -378,16 +436,38 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 	refused("quantum", [](auto &d) { d.quantum_ps = 0; });
 	refused("quantum", [](auto &d) { d.quantum_ps = KVMBOX_TIME_NEVER; });
 	refused("fixed_exit", [](auto &d) { d.fixed_exit_ps = 0; });
+	refused("step", [](auto &d) { d.step_ps = 0; });
 	refused("completion_timeout", [](auto &d) { d.completion_timeout_ps = KVMBOX_TIME_NEVER; });
+	refused("bus_request", [](auto &d) { d.bus_request_ps = KVMBOX_NO_LATENCY; });
+	refused("bus_completion", [](auto &d) { d.bus_completion_ps = KVMBOX_NO_LATENCY; });
+	refused("posted_write", [](auto &d) { d.posted_write_ps = KVMBOX_NO_LATENCY; });
 	refused("time_scale", [](auto &d) { d.time_scale = NAN; });
 	refused("time_scale", [](auto &d) { d.time_scale = INFINITY; });
 	refused("time_scale", [](auto &d) { d.time_scale = -0.0; });
 	refused("guest_format", [](auto &d) { memset(&d.guest_format, 0x7f, sizeof(d.guest_format)); });
+	refused("tsc", [](auto &d) { memset(&d.tsc, 3, sizeof(d.tsc)); });
+	refused("tsc_bound", [](auto &d) { d.tsc_bound_ps = KVMBOX_TIME_NEVER; });
 	refused("clock", [](auto &d) { memset(&d.clock, 2, sizeof(d.clock)); });
 	refused("serial", [](auto &d) { d.serial = nullptr; });
 	refused("debugcon", [](auto &d) { d.debugcon = nullptr; });
 	refused("start_date", [](auto &d) { d.start_date = nullptr; });
 	refused("pace", [](auto &d) { d.pace = nullptr; });
+}
+
+TEST_F(config, statistics)
+{
+	EXPECT_EQ(parse("stats=yes stats_json='a file.json'"), 0) << err.msg;
+	EXPECT_TRUE(c.stats);
+	EXPECT_STREQ(c.stats_json, "a file.json");
+	EXPECT_EQ(set("stats", "table"), -EINVAL);
+	EXPECT_TRUE(says("stats") && says("yes or no")) << err.msg;
+	kvmbox_config copy;
+	ASSERT_EQ(kvmbox_config_copy(&copy, &c), 0);
+	EXPECT_STREQ(copy.stats_json, "a file.json");
+	EXPECT_NE(copy.stats_json, c.stats_json);
+	kvmbox_config_clear(&copy);
+	EXPECT_EQ(parse("stats_json="), 0) << err.msg;
+	EXPECT_EQ(c.stats_json, nullptr);
 }
 
 TEST_F(config, help_is_an_aligned_table_of_all_keys)
@@ -410,7 +490,8 @@ TEST_F(config, help_is_an_aligned_table_of_all_keys)
 		if (lines == 0)
 			continue;
 		std::string key = line.substr(0, line.find(' '));
-		EXPECT_EQ(set(key.c_str(), "\x01"), key == "guest" || key == "cpu" ? 0 : -EINVAL) << key;
+		const bool any = key == "guest" || key == "cpu" || key == "stats_json";
+		EXPECT_EQ(set(key.c_str(), "\x01"), any ? 0 : -EINVAL) << key;
 		EXPECT_FALSE(says("there is no key")) << err.msg;
 	}
 	EXPECT_GT(lines, 15u);

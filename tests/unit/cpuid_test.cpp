@@ -387,6 +387,57 @@ TEST_F(cpuid, a_guest_that_shall_not_know_gets_no_hypervisor_leaves)
 	EXPECT_EQ(kb_cpuid_find(&t, 0x40000001, 0), nullptr);
 }
 
+TEST_F(cpuid, clocks_are_told)
+{
+	const kb_cpuid_clocks c = { 0x01000009, 2596122, 1000000000, true };
+
+	for (bool is_amd : {false, true}) { // the one has leaves 0x15 and 0x16, the other has not
+		if (is_amd)
+			amd();
+		kb_cpuid_fit(&t, 0, 1);
+		kb_cpuid_tell_clocks(&t, &c);
+		EXPECT_DOUBLE_EQ(double(at(0x15).ecx) * at(0x15).ebx / at(0x15).eax, 2596122000.0);
+		EXPECT_EQ(at(0x15).ecx, 1000000000u) << "the crystal drives the APIC timer";
+		EXPECT_EQ(at(0x16).eax, 2596u);
+		EXPECT_EQ(at(0x16).ecx, 1000u);
+		EXPECT_GE(at(0).eax, 0x16u);
+		if (is_amd)
+			continue; // no hypervisor leaves in that table
+		EXPECT_EQ(at(0x40000000).eax, 0x40000010u);
+		EXPECT_EQ(at(0x40000001).eax, 0x0100000bu);
+		EXPECT_EQ(at(0x40000010).eax, 2596122u);
+		EXPECT_EQ(at(0x40000010).ebx, 1000000u);
+		EXPECT_TRUE(names()["nonstop_tsc"]);
+	}
+}
+
+TEST_F(cpuid, a_tsc_that_is_not_simulated_is_not_invariant)
+{
+	const kb_cpuid_clocks none = { 0, 0, 1000000000, false };
+
+	kb_cpuid_fit(&t, 0, 1);
+	kb_cpuid_tell_clocks(&t, &none);
+	EXPECT_FALSE(names()["nonstop_tsc"]);
+	EXPECT_EQ(at(0x15).ebx, 0u);
+	EXPECT_EQ(at(0x40000001).eax, 2u);
+	EXPECT_EQ(at(0x40000010).eax, 0u);
+	EXPECT_EQ(at(0x40000010).ebx, 1000000u);
+}
+
+TEST_F(cpuid, clocks_of_a_guest_without_hypervisor_or_with_an_odd_frequency)
+{
+	const kb_cpuid_clocks fast = { 0x01000009, UINT32_MAX, 1000000000, true };
+
+	ASSERT_EQ(kb_cpuid_edit(&t, "-hypervisor", &err), 0);
+	kb_cpuid_fit(&t, 0, 1);
+	kb_cpuid_tell_clocks(&t, &fast);
+	EXPECT_EQ(kb_cpuid_find(&t, 0x40000010, 0), nullptr);
+	EXPECT_EQ(at(0x15).ebx, UINT32_MAX);
+	EXPECT_EQ(kb_cpuid_find(&t, 0x16, 0), nullptr) << "no room for that many MHz";
+	t.head.nent = KB_CPUID_MAX;
+	kb_cpuid_tell_clocks(&t, &fast); // full
+}
+
 TEST_F(cpuid, fitting_twice_changes_nothing)
 {
 	kb_cpuid_fit(&t, 1, 2);

@@ -8,21 +8,27 @@ UNIT_TESTS = \
 	tests/unit/config_test \
 	tests/unit/cpuid_test \
 	tests/unit/debugport_test \
+	tests/unit/guest_tsc_test \
 	tests/unit/hpet_test \
 	tests/unit/ioapic_test \
 	tests/unit/kvm_test \
 	tests/unit/lapic_test \
 	tests/unit/loader_test \
+	tests/unit/msr_test \
 	tests/unit/pci_test \
+	tests/unit/perf_test \
 	tests/unit/pic_test \
 	tests/unit/pit_test \
+	tests/unit/pvclock_test \
 	tests/unit/reset_test \
 	tests/unit/rtc_test \
 	tests/unit/simtime_test \
+	tests/unit/stats_test \
 	tests/unit/steal_test \
 	tests/unit/tables_test \
 	tests/unit/timer_test \
-	tests/unit/uart_test
+	tests/unit/uart_test \
+	tests/unit/view_test
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 

@@ -32,7 +32,7 @@ struct pci_device {
 	kb_pci_function *f = nullptr;
 	std::vector<pci_cycle> log;
 	std::vector<uint16_t> commands;
-	int resets = 0;
+	int resets = 0, pushes = 0;
 	uint64_t answer = 0x8877665544332211ull;
 	std::function<void()> on_access;
 
@@ -54,6 +54,7 @@ struct pci_device {
 			},
 			[](void *p, uint16_t c) { static_cast<pci_device *>(p)->commands.push_back(c); },
 			[](void *p) { static_cast<pci_device *>(p)->resets++; },
+			[](void *p) { static_cast<pci_device *>(p)->pushes++; },
 		};
 		return &o;
 	}

@@ -355,6 +355,20 @@ TEST_F(pci_msix, pba_is_read_only)
 	EXPECT_TRUE(d.log.empty());
 }
 
+/* The writes before them are on their way to the device, these are served here: in order all the same. */
+TEST_F(pci_msix, accesses_to_table_and_pba_push_the_functions_writes)
+{
+	read(mem, table, 4);
+	EXPECT_EQ(d.pushes, 1);
+	write(mem, table + 12, 4, 0);
+	EXPECT_EQ(d.pushes, 2);
+	read(mem, pba, 8);
+	EXPECT_EQ(d.pushes, 3);
+	read(mem, base, 2);
+	write(mem, base, 2, 0);
+	EXPECT_EQ(d.pushes, 3) << "those are the device's business";
+}
+
 TEST_F(pci_msix, the_rest_of_the_bar_is_the_devices)
 {
 	d.answer = 0xbeef;

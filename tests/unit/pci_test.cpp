@@ -56,6 +56,29 @@ TEST_F(pci, needs_the_enable_bit_and_bus_0)
 	EXPECT_EQ(kb_pci_function_command(d.f), 0x107);
 }
 
+TEST_F(pci, configuration_accesses_push_the_functions_writes)
+{
+	pci_device d, other;
+	add(d, config("d", 1));
+	add(other, config("other", 2));
+	write(io, 0xcf8, 4, 0x80000804);
+	EXPECT_EQ(d.pushes, 0) << "that was the host bridge's";
+	read(io, 0xcfc, 4);
+	EXPECT_EQ(d.pushes, 1);
+	read(io, 0xcfe, 2);
+	EXPECT_EQ(d.pushes, 2);
+	write(io, 0xcfc, 2, 2);
+	EXPECT_EQ(d.pushes, 3);
+	write(io, 0xcf8, 4, 0x00000804); // not enabled
+	read(io, 0xcfc, 4);
+	write(io, 0xcf8, 4, 0x8000f804); // nobody
+	read(io, 0xcfc, 4);
+	write(io, 0xcf8, 4, 0x80ffff04); // another bus
+	write(io, 0xcfc, 4, 7);
+	EXPECT_EQ(d.pushes, 3);
+	EXPECT_EQ(other.pushes, 0);
+}
+
 class pci_cf9 : public pci {
 protected:
 	uint8_t reset_control = 0x5a;

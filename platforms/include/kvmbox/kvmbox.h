@@ -44,12 +44,23 @@ enum kvmbox_guest_format {
 enum kvmbox_clock_source {
 	KVMBOX_CLOCK_TSC,   /* host TSC ticks spent in the guest x time_scale */
 	KVMBOX_CLOCK_FIXED, /* every exit costs fixed_exit_ps, computing is free: reproducible */
+	KVMBOX_CLOCK_STEP,  /* every instruction takes step_ps: reproducible and exact, but single-stepped */
+	KVMBOX_CLOCK_PERF_CYCLES, /* cycles the host's PMU counts in the guest, cycle_ps each */
+	KVMBOX_CLOCK_PERF_INSNS,  /* instructions it counts there, step_ps each */
+	KVMBOX_CLOCK_HOST,  /* the host's time, in the guest and out of it, as of any virtual machine */
 };
 
 /* How a slice meets its end, an event due at t. */
 enum kvmbox_slices {
 	KVMBOX_SLICES_PRECISE, /* the guest is kicked early by the host's measured latency and stalls up to t */
 	KVMBOX_SLICES_EAGER,   /* it is kicked at t and leaves as late as the host lets it */
+};
+
+/* What the guest's time-stamp counter counts. */
+enum kvmbox_tsc {
+	KVMBOX_TSC_AUTO,  /* guest where that works, else host */
+	KVMBOX_TSC_GUEST, /* simulated time; kvmbox_create() fails where it cannot */
+	KVMBOX_TSC_HOST,  /* the host's TSC, exits, simulation and all */
 };
 
 /* How accesses of a function meet simulated time. */
@@ -77,15 +88,26 @@ struct kvmbox_config {
 	enum kvmbox_clock_source clock;
 	double time_scale;        /* simulated seconds per second of guest CPU time */
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
+	uint64_t step_ps;         /* clock=step, perf-insns: what one instruction takes, before time_scale */
+	uint64_t cycle_ps;        /* clock=perf-cycles: what one cycle takes, before time_scale */
 	enum kvmbox_slices slices;
-	bool slice_to_events;     /* end slices at the simulator's next event, too */
+	bool slice_to_events;     /* end slices at the simulator's next event, too; arrivals of posted writes end them anyway */
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
 	char *debugcon;           /* port 0xE9 back end, same syntax */
-	char *start_date;         /* RTC at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
+	bool pvclock;             /* kvm-clock: a page from which the guest reads simulated time without an exit */
+	enum kvmbox_tsc tsc;
+	uint64_t tsc_bound_ps;    /* tsc=guest: set the TSC at an entry when it would be off by more */
+	char *start_date;         /* RTC and wall clock at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
 	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
+	/* What accesses to BARs cost beside the target's time; functions may have their own. At most a day each. */
+	uint64_t bus_request_ps;    /* from CPU to device: the target sees an access that much after the guest made it */
+	uint64_t bus_completion_ps; /* from device to CPU: a read's data, a non-posted write's completion */
+	uint64_t posted_write_ps;   /* what a posted write costs the guest, whatever its target takes */
+	bool stats;               /* for the simulator side, as the next: print statistics to stdout when the guest has ended */
+	char *stats_json;         /* write them to this file as well; NULL: do not */
 };
 
 void kvmbox_config_init(struct kvmbox_config *cfg);
@@ -138,12 +160,32 @@ struct kvmbox_ops {
 	uint64_t (*now)(void *opaque);
 	/* Time of the simulator's next event, KVMBOX_TIME_NEVER if none. May be NULL. */
 	uint64_t (*next_event)(void *opaque);
-	/* An access to a function. Returns 0, or a negative errno: reads give ones, writes are dropped. */
+	/*
+	 * An access to a function whose end the guest waits for: reads, non-posted writes. What was posted to the function
+	 * before completes first (PCI 3.0 section 3.2.5). Returns 0, or a negative errno: reads give ones, writes are dropped.
+	 */
 	int (*transport)(void *opaque, struct kvmbox_access *access);
 	/* A function's command register (PCI 3.0 section 6.2.2) changed. May be NULL. */
 	void (*command_changed)(void *opaque, struct kvmbox_function *function, uint16_t command);
 	/* A message. May be NULL. */
 	void (*log)(void *opaque, enum kvmbox_log_level level, const char *msg);
+	/*
+	 * A posted write (PCI 3.0 section 3.2.5): memory writes, unless the function is configured otherwise. The guest
+	 * leaves it to the simulator and goes on. It arrives at at_ps; access->delay_ps is the guest's lead now, less than
+	 * at_ps by the bus latency. Synchronised: the target sees it when the simulator has reached at_ps, and next_event()
+	 * is not later than that. Loosely timed: it may see it at once, with at_ps less now() as its delay. A function's
+	 * writes stay in order, and each begins when the one before has completed. access and its data are valid during
+	 * the call only. Returns at once, unless there is no room: then it may let the simulator run until there is, and
+	 * the guest stalls until now(). Returns 0; -EAGAIN: do this one by transport; another negative errno: it is
+	 * dropped. One that fails later is told by kvmbox_post_failed(). NULL: every write goes by transport.
+	 */
+	int (*post)(void *opaque, const struct kvmbox_access *access, uint64_t at_ps);
+	/*
+	 * Lets the simulator run until everything posted to function (NULL: to all of them) has completed: the guest
+	 * accesses the function's configuration space, or is reset. Returns 0, or a negative value to end the run. NULL
+	 * only without post.
+	 */
+	int (*push)(void *opaque, struct kvmbox_function *function);
 };
 
 /* ---- life cycle ---------------------------------------------------------- */
@@ -185,7 +227,11 @@ struct kvmbox_function_config {
 	size_t rom_size;
 	enum kvmbox_access_mode mode;
 	unsigned max_access;       /* widest access handed over: 1, 2, 4 or 8; 0 means 8 */
+	bool non_posted_writes;    /* memory writes stall the guest until they complete, as reads do */
+	uint64_t bus_request_ps, bus_completion_ps, posted_write_ps; /* 0: the box's; KVMBOX_NO_LATENCY: none */
 };
+
+#define KVMBOX_NO_LATENCY UINT64_MAX
 
 /* Adds a function; before the first kvmbox_run(). -EINVAL, -EEXIST (slot taken), -ENOSPC, -ENOMEM. */
 int kvmbox_add_function(struct kvmbox_box *box, const struct kvmbox_function_config *cfg, void *opaque,
@@ -205,13 +251,14 @@ enum kvmbox_end_reason {
 	KVMBOX_END_POWEROFF, /* guest turned the machine off (ACPI S5): a clean end, exit status 0 */
 	KVMBOX_END_SHUTDOWN, /* triple fault */
 	KVMBOX_END_ERROR,    /* KVM or the guest cannot go on: see the message */
+	KVMBOX_END_COUNTED,  /* kvmbox_stop_after()'s instructions are done; can be run again */
 };
 
 /*
  * Runs the guest on the calling thread until it ends. Returns 0 for
- * END_EXIT, END_STOPPED, END_RESET and END_POWEROFF; a negative errno for SHUTDOWN
+ * END_EXIT, END_STOPPED, END_COUNTED, END_RESET and END_POWEROFF; a negative errno for SHUTDOWN
  * and ERROR with a report (reason, RIP, mode, bytes at RIP). May be called
- * again after END_STOPPED.
+ * again after END_STOPPED and END_COUNTED.
  */
 int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err);
 enum kvmbox_end_reason kvmbox_end(const struct kvmbox_box *box);
@@ -222,6 +269,22 @@ int kvmbox_exit_status(const struct kvmbox_box *box);
  * simulator that sleeps in check_wait must be woken by other means.
  */
 void kvmbox_stop(struct kvmbox_box *box);
+#define KVMBOX_COUNT_NEVER UINT64_MAX
+/*
+ * kvmbox_run() ends with END_COUNTED when exactly this many further instructions are done: before the next one, and before
+ * an interrupt that is due then is taken. 0: at once. KVMBOX_COUNT_NEVER: forgets an earlier call, as every further call does;
+ * other ends do not. From a callback within an access: its instruction is the first one.
+ *
+ * An instruction is one that completes, in any ring, run by the CPU or emulated by KVM. Each iteration of a REP string
+ * instruction is one (a count of 0: one in all); one that accesses devices is done after its last access; HLT is when it halts,
+ * and the time halted counts nothing; INT n, INT3 and SYSCALL count. An instruction that faults does not, and taking an
+ * interrupt or exception is none: the first one of its handler is the next.
+ *
+ * Works with every clock. The guest is single-stepped up to there (some 10 us of host time per instruction where KVM
+ * emulates ring 0, several times that in ring 3), and clock=tsc counts what of that was spent in the guest.
+ * -EOPNOTSUPP: KVM on this host cannot single-step (kvmbox-info says so).
+ */
+int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err);
 /* Guest time: of the vCPU's next instruction. */
 uint64_t kvmbox_time(const struct kvmbox_box *box);
 /* Another quantum from the next slice on. -EINVAL: 0, or longer than a day. */
@@ -229,6 +292,9 @@ int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps);
 const struct kvmbox_config *kvmbox_get_config(const struct kvmbox_box *box);
 
 /* ---- calls up: what devices do to the box -------------------------------- */
+
+/* A write that post() took has failed: it is counted in transport_errors. */
+void kvmbox_post_failed(struct kvmbox_function *function);
 
 /* Drives the function's INTx pin (active = asserted). */
 void kvmbox_intx(struct kvmbox_function *function, bool active);
@@ -261,19 +327,85 @@ bool kvmbox_poll(struct kvmbox_box *box);
 
 /* ---- statistics ---------------------------------------------------------- */
 
+#define KVMBOX_OVERSHOOT_BUCKETS 103
+
+/*
+ * Of all kvmbox_run() of the box together. Times: _ps simulated, _ns of the host; everything else is a count. All of it
+ * costs a few readings of the host's TSC per access.
+ *
+ * Host time is the time within kvmbox_run(), but for getting the guest ready to start, and is the sum of five:
+ * - guest: within KVM_RUN, less what entries and exits cost (as measured on this host at the start);
+ * - stolen: within KVM_RUN as well, but the host had given the CPU to somebody else (as far as its kernel tells);
+ * - exits: entries and exits, and all that the box does itself, chipset devices included;
+ * - simulator: within the callbacks of struct kvmbox_ops, with what the simulator calls up from there;
+ * - idle: what the simulator says that it slept there, see kvmbox_slept().
+ *
+ * A slice is what the guest computes between two moments at which it loses control to the simulator or reaches a
+ * chipset timer. Exits that the box serves by itself do not end it. The slice under way is not counted.
+ */
 struct kvmbox_stats {
-	uint64_t guest_ps;        /* guest clock */
-	uint64_t host_guest_ns;   /* host time inside KVM_RUN */
-	uint64_t entries;         /* KVM_RUN calls */
-	uint64_t exits_mmio, exits_pio, exits_hlt, exits_kick, exits_window, exits_other;
-	uint64_t slices;          /* yields to the simulator */
-	uint64_t interrupts, nmis;
+	uint64_t guest_ps;          /* guest clock */
+	uint64_t simulated_ps;      /* how far kvmbox_run() has moved it */
+	uint64_t host_ns;           /* the sum of the next five */
+	uint64_t host_guest_ns, host_stolen_ns, host_exits_ns, host_simulator_ns, host_idle_ns;
+	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
+
+	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */
+	uint64_t exits;             /* the sum of the next eight */
+	uint64_t exits_mmio;        /* accesses to memory addresses */
+	uint64_t exits_pio;         /* accesses to ports */
+	uint64_t exits_hlt;
+	uint64_t exits_kick;        /* the end of a slice, or any other signal */
+	uint64_t exits_window;      /* the guest has become ready for an interrupt that waits */
+	uint64_t exits_msr;         /* accesses to MSRs that the box serves, or that nobody knows */
+	uint64_t exits_step;        /* a single step is done */
+	uint64_t exits_other;
+
+	uint64_t slices;            /* the sum of the next six */
+	uint64_t slices_quantum;    /* the guest was a quantum ahead */
+	uint64_t slices_timer;      /* a chipset timer was due */
+	uint64_t slices_event;      /* an event of the simulator was due, a posted write to arrive, or a pause */
+	uint64_t slices_access;     /* an access to a function, posted ones included */
+	uint64_t slices_halt;       /* the guest waits for an interrupt */
+	uint64_t slices_end;        /* kvmbox_run() ended: stopped, guest's exit or reset, error */
+	uint64_t stalls;            /* slices, or rests of them, too short to run in: charged instead */
+	uint64_t yields;            /* check_wait calls */
+
+	uint64_t steps;             /* instructions while the guest was stepped (clock=step, kvmbox_stop_after()) */
+	uint64_t interrupts, nmis;  /* that the CPU took */
+	uint64_t msis;              /* messages, from functions and by DMA */
 	uint64_t transports, transport_errors; /* accesses to functions */
 	uint64_t dma_bytes, dma_errors;
-	uint64_t msis;
-	uint64_t unassigned;      /* accesses nobody decoded */
+	uint64_t unassigned;        /* accesses nobody decoded */
+
+	/* By how much slices that a kick ended ran too far, see kvmbox_overshoot_limit(). Bucket 0: not at all. */
+	uint64_t overshoot_max_ps;
+	uint64_t overshoot[KVMBOX_OVERSHOOT_BUCKETS];
 };
+/* At any time, also within a run. */
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *stats);
+/* Overshoots in the bucket are less than this, in ps; UINT64_MAX: the last bucket. Ten buckets to the decade. */
+uint64_t kvmbox_overshoot_limit(unsigned bucket);
+/* What at least the given share (0 to 1) of the overshoots does not exceed, in ps, rounded up to a bucket's limit: 0.5 is the median. */
+uint64_t kvmbox_overshoot_quantile(const struct kvmbox_stats *stats, double share);
+/* Simulated time per host time of the run; 0 when there was none. */
+double kvmbox_real_time_factor(const struct kvmbox_stats *stats);
+/* A table for people to read; its form may change. */
+void kvmbox_stats_print(const struct kvmbox_stats *stats, FILE *out);
+/*
+ * For programs: a JSON object with the fields of struct kvmbox_stats by their names, as integers (above INT64_MAX, which JSON
+ * readers rarely take: rounded, as a real), and:
+ *   "version": the box's, a string; "real_time_factor": a real;
+ *   "overshoots", "overshoot_median_ps", "overshoot_p99_ps": how many, and quantiles;
+ *   "overshoot": an array of the buckets that are not empty, {"below_ps": limit (null: none), "count": n}.
+ * Overwrites the file. Negative errno with a message that names the path.
+ */
+int kvmbox_stats_write_json(const struct kvmbox_stats *stats, const char *path, struct kvmbox_error *err);
+/*
+ * An up-call: the simulator has slept for host_ns in the callback under way, be it to keep to a wall clock or for input.
+ * Only for the statistics. Ignored outside of callbacks; more than the simulator's time counts as all of it.
+ */
+void kvmbox_slept(struct kvmbox_box *box, uint64_t host_ns);
 
 #ifdef __cplusplus
 }

@@ -84,7 +84,7 @@ public:
 protected:
 	/*
 	 * One access of the guest to a BAR: naturally aligned, len 1, 2, 4 or 8. They may wait(), or add to delay,
-	 * and fail with respond(). These serve the registers; where there is none: TLM_ADDRESS_ERROR_RESPONSE.
+	 * and fail with respond(); no other comes meanwhile. The guest waits for reads, see kvmbox/tlm_function.h. These serve the registers; where there is none: TLM_ADDRESS_ERROR_RESPONSE.
 	 */
 	virtual uint64_t read(unsigned bar, uint64_t offset, unsigned len, sc_core::sc_time &delay);
 	virtual void write(unsigned bar, uint64_t offset, unsigned len, uint64_t value, sc_core::sc_time &delay);

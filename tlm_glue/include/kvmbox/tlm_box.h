@@ -20,6 +20,9 @@
 namespace kvmbox {
 
 class pacer;
+class flight;
+class sleep_meter;
+class watchdog;
 
 /* How simulated time keeps up with the wall clock (pace=realtime); host ns. All 0 when not paced. */
 struct pace_stats {
@@ -32,7 +35,11 @@ struct pace_stats {
  * A whole x86 PC. The guest runs in one SC_THREAD, started with the simulation.
  *
  * An exception a target throws (or a report action, or kill()) ends the run and
- * comes out of the box's thread, hence of sc_start().
+ * comes out of the box's thread, hence of sc_start(). So does one that a posted
+ * write's target throws, while the guest runs.
+ *
+ * When the guest ends, its posted writes are carried out before the box stops the
+ * simulation; a target that never answers holds that up by completion_timeout.
  *
  * A guest that waits for input (serial=stdio, pty, unix:) with nothing else
  * going on keeps sc_start() from returning until input comes.
@@ -57,6 +64,14 @@ struct pace_stats {
  * switched on, such a simulation does not end because nothing is left to do:
  * sc_start() without a time returns at sc_stop(), sc_pause() or the guest's end.
  * Host time between two sc_start() counts as lag, unless resume() was called meanwhile.
+ *
+ * Statistics: stats() at any time. stats=yes prints them as a table to stdout, stats_json=PATH writes them
+ * to a file, both when the guest has ended, however that came about; or when the simulation or the box ends first. A
+ * file that cannot be written is SC_REPORT_ERROR: msg_config at the start, msg_guest at the end (a warning if
+ * something worse is being reported or the box is being destroyed). Of the host's time, the simulator's
+ * part is that of SystemC and all its processes while the guest waits for them, other boxes included, and of
+ * what the program does between two sc_start(). Idle is the thread's sleep therein: for pace=,
+ * or when the guest waits for input or is paused (then: time not spent on a CPU).
  */
 class box : public sc_core::sc_module {
 public:
@@ -87,6 +102,13 @@ public:
 	bool paused() const { return m_paused; }
 	/* sc_start(t), but the guest knows: it computes up to the end of this time and no further (all boxes, see above). */
 	void start(const sc_core::sc_time &t);
+	/*
+	 * When exactly this many further instructions are done (kvmbox_stop_after() says what counts, and what it costs), the
+	 * box does what pause() does, at the guest's time: sc_start() returns, resume() goes on. From a SystemC process,
+	 * or between two sc_start(). KVMBOX_COUNT_NEVER forgets an earlier call. Errors: SC_REPORT_ERROR(msg_kvm).
+	 */
+	void stop_after(uint64_t instructions);
+	const sc_core::sc_event &counted() const { return m_counted; } /* just before it pauses */
 	pace_stats pace() const;
 
 	sc_core::sc_time time() const;           /* guest time */
@@ -99,13 +121,19 @@ public:
 
 private:
 	friend class pci_function;
+	friend class posted_queue;
 	friend class dma_agent;
 	struct callbacks;   /* the C ABI's, with C linkage types */
+	struct napping;
 	struct host_events; /* wakes the simulation from outside */
-	struct completion_timeout {}; /* thrown into a target that does not answer */
+	struct run_over {}; /* thrown into the guest's process */
+	/* Coroutine stacks are SystemC's 64 KiB by default; target models and KVM run on this one. */
+	static constexpr int stack_bytes = 1 << 20;
 
 	void end_of_elaboration() override;
+	void end_of_simulation() override;
 	void run();
+	bool stop_at_count();
 	void report_end(int result, const std::string &message);
 	int check_wait(uint64_t t_ps, kvmbox_wait how);
 	void wait_until(const sc_core::sc_time &t);
@@ -113,6 +141,9 @@ private:
 	void hold(); /* while paused */
 	void unhold();
 	void keep_pace();
+	void count_sleep() const; /* up to now, in the statistics */
+	void check_stats_file();
+	std::string finish_stats();
 	uint64_t next_event() const;
 	void log(kvmbox_log_level level, const char *msg);
 	void poll_now_and_then();
@@ -123,16 +154,17 @@ private:
 	void rethrow();
 	void keep_exception(); /* in a catch block: for later, and ends the run */
 
-	/* Calls the target; false when the completion timeout hit. */
-	bool b_transport(tlm::tlm_fw_transport_if<> &target, tlm::tlm_generic_payload &gp, sc_core::sc_time &delay);
-	void watchdog();
-	void cancel_watchdog();
+	/* Of posted_queue: a write is done; an exception that ends the run, false: there is none to end. */
+	void posted_done();
+	bool abandon(std::exception_ptr e);
+	void drain(); /* until all posted writes have been carried out */
 
 	config m_config;
 	::kvmbox_box *m_c = nullptr; /* null when it could not be made and the user went on */
 	dma_agent m_dma;
 	std::vector<std::unique_ptr<pci_function>> m_functions;
 	std::unique_ptr<host_events> m_host;
+	std::unique_ptr<sleep_meter> m_sleep;
 
 	std::unique_ptr<pacer> m_pacer; /* null: not paced */
 	bool m_pacing = false;
@@ -140,15 +172,16 @@ private:
 
 	sc_core::sc_process_handle m_thread;
 	std::thread::id m_host_thread; /* the one that built the box */
-	sc_core::sc_event m_wake, m_ended, m_watchdog, m_resumed, m_period_end;
+	sc_core::sc_event m_wake, m_ended, m_counted, m_resumed, m_period_end;
 	std::exception_ptr m_exception; /* thrown in a callback, on its way to C++ */
 	std::atomic<bool> m_stop{ false }, m_paused{ false }, m_pause_asked{ false };
 	bool m_global_quantum = false; /* the configuration leaves the quantum to tlm_global_quantum */
 	bool m_running = false, m_idle = false, m_destroying = false;
+	bool m_begun = false, m_stats_done = false;
 	uint64_t m_polled_ns = 0;
 
-	sc_core::sc_time m_timeout, m_flight_since;
-	bool m_in_flight = false, m_watchdog_armed = false;
+	std::unique_ptr<watchdog> m_watchdog;
+	std::unique_ptr<flight> m_flight; /* the access the guest waits for */
 };
 
 } // namespace kvmbox

@@ -80,6 +80,9 @@ struct function_config {
 	std::vector<uint8_t> rom;
 	kvmbox_access_mode mode = KVMBOX_SYNCHRONISED;
 	unsigned max_access = 0; /* 0: 8 bytes */
+	bool posted_writes = true; /* memory writes do not wait for the target; false: they stall the guest, as reads do */
+	/* Beside the target's time, see kvmbox_config. 0: the box's; KVMBOX_NO_LATENCY: none. */
+	uint64_t bus_request_ps = 0, bus_completion_ps = 0, posted_write_ps = 0;
 
 	function_config() = default;
 	function_config(std::string name_, uint16_t vendor_, uint16_t device_)

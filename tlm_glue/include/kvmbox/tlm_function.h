@@ -1,6 +1,25 @@
 /*
  * kvmbox/tlm_function.h - a PCI function seen from the SystemC side: BARs are
  * initiator sockets, DMA are target sockets, interrupts are calls or signals.
+ *
+ * Reads, writes to I/O BARs, and all writes of a function with posted_writes off:
+ *  b_transport is called by the box's process, and the guest stalls for what the
+ *  target takes, be it by wait() or by the delay it returns.
+ * Memory writes are posted (PCI 3.0 section 3.2.5; PCIe 2.4.1): the guest goes on
+ *  at once, b_transport is called by a process of the function ("posted"), one
+ *  write after the other. A target that takes long is busy that long, by wait() or
+ *  by its delay alike: the next access begins when the write has completed. Reads
+ *  of the function, its I/O BARs and configuration accesses push the writes before
+ *  them: they begin when all have completed. With 64 writes under way the guest
+ *  stalls until one has completed. So calls for one function never overlap; those
+ *  for different functions may, which matters to a target they share.
+ * Synchronised (the default), b_transport is called at the very time of the access
+ *  (plus bus_request) with a delay of 0. The guest does not pass the arrival
+ *  of a posted write before the target has seen it; what the target answers at once
+ *  (interrupt, DMA) the guest finds at that time, with slice_to_events=no as well.
+ * Loosely timed, it is called where SystemC is; the delay is the guest's lead (plus
+ *  bus_request), or up to where the write before has completed. The target may
+ *  consume it, in part or all, by waiting, and returns what is left plus its own.
  */
 #ifndef KVMBOX_TLM_FUNCTION_H
 #define KVMBOX_TLM_FUNCTION_H
@@ -21,6 +40,8 @@ namespace kvmbox {
 
 class box;
 class pci_function;
+class posted_queue;
+class flight;
 
 /* On every payload that comes from the box; plain targets ignore it. */
 struct pci_extension : tlm::tlm_extension<pci_extension> {
@@ -28,7 +49,7 @@ struct pci_extension : tlm::tlm_extension<pci_extension> {
 	uint16_t bdf = 0;                 /* bus << 8 | device << 3 | function */
 	unsigned bar = 0;                 /* 0-5 */
 	kvmbox_space space = KVMBOX_SPACE_MEMORY;
-	bool posted = false;              /* memory write: nobody waits for the completion on a real bus */
+	bool posted = false;              /* the guest does not wait for its completion */
 	uint16_t requester = 0;           /* BDF of the initiator: 0, the root complex */
 
 	tlm_extension_base *clone() const override { return new pci_extension(*this); }
@@ -119,6 +140,8 @@ public:
 	unsigned bdf() const;
 	/* Where the guest has put a BAR; false while it is not decoded. */
 	bool bar_address(unsigned i, uint64_t &address) const;
+	/* Posted writes that are under way. */
+	unsigned posted() const;
 	/* Accesses of the guest that ended in an error. */
 	unsigned long errors() const { return m_errors; }
 	const function_config &configuration() const { return m_config; }
@@ -128,14 +151,19 @@ public:
 private:
 	friend class box;
 	friend class bar_port;
+	friend class posted_queue;
 	struct slot; /* a pooled payload */
 	class pool;
 
 	void end_of_elaboration() override;
 	/* The box's callbacks. */
 	int transport(::kvmbox_access &access);
+	int post(const ::kvmbox_access &access, uint64_t at_ps);
+	void push();
 	void command_changed(uint16_t command);
-	int call(tlm::tlm_fw_transport_if<> &target, slot &s, ::kvmbox_access &access);
+	/* Calls the target, which takes delay in and out. */
+	int hand_over(::kvmbox_access &access, sc_core::sc_time &delay, flight &f, bool posted);
+	int call(tlm::tlm_fw_transport_if<> &target, slot &s, ::kvmbox_access &access, sc_core::sc_time &delay, flight &f);
 	int fail(const ::kvmbox_access &access, int error, const std::string &what);
 	std::string port_name(unsigned i) const;
 	bool implemented(unsigned i) const;
@@ -152,6 +180,7 @@ private:
 	dma_agent m_dma;
 	std::unique_ptr<sc_core::sc_in<bool>> m_irq;
 	std::unique_ptr<pool> m_pool;
+	std::unique_ptr<posted_queue> m_posted; /* null: no write is posted */
 	unsigned long m_errors = 0;
 };
 

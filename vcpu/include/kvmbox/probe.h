@@ -34,7 +34,14 @@ struct kvmbox_probe_result {
 	int api_version;
 	uint32_t tsc_khz;            /* the guest's TSC frequency; 0 unknown */
 	bool ring0_native;           /* guest kernel mode runs on the CPU, not in KVM's emulator */
+	bool step[2];                /* KVM single-steps ring 0 and ring 3 exactly */
 	uint64_t exit_ps[2];         /* entry + exit cost of a port write, ring 0 and ring 3, median */
+	/*
+	 * Its parts: from KVM_RUN's call to the guest's first instruction, from its last to KVM_RUN's return; least and median,
+	 * ring 0 and ring 3. All 0: unknown, the guest's TSC is neither the host's nor could it be made so.
+	 */
+	uint64_t enter_min_ps[2], enter_ps[2], leave_min_ps[2], leave_ps[2];
+	bool tsc_offset;             /* the guest's TSC can be shifted */
 	uint64_t kick_ps;            /* timer signal to KVM_RUN's return, median */
 	struct kvmbox_capability cap[KVMBOX_PROBE_CAPS];
 	size_t caps;

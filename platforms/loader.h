@@ -16,7 +16,10 @@
 #include <kvmbox/kvmbox.h>
 #include "vcpu/bus.h"
 
-/* Low memory the box itself writes for LONG64 and PROTECTED32: GDT and page tables. A program must not load over it. */
+/*
+ * Low memory the box itself writes for LONG64 and PROTECTED32: GDT and page tables. A program must not load over it,
+ * nor over the firmware tables (platforms/tables.h).
+ */
 #define KB_BOOT_AREA_BASE 0x70000u
 #define KB_BOOT_AREA_SIZE 0x10000u
 #define KB_BOOT_STACK_TOP 0x70000u
@@ -39,7 +42,7 @@ struct kb_firmware {
  * the file into *firmware (otherwise left zeroed). Errors carry the path and what to do: -ENOENT/-EACCES (open),
  * -ENOEXEC (not ELF and no format given; truncated; other machine, class, endianness; not executable: needs an
  * interpreter or is relocatable), -ENOSPC (a segment lies outside RAM: names its addresses and the RAM size),
- * -EADDRINUSE (a segment covers the boot area), -EINVAL (firmware size not a multiple of 4 KiB, > 16 MiB or < 4 KiB; entry outside the image).
+ * -EADDRINUSE (a segment covers the boot area or the firmware tables), -EINVAL (firmware size not a multiple of 4 KiB, > 16 MiB or < 4 KiB; entry outside the image).
  */
 int kb_load_guest(struct kb_bus *mem, const struct kvmbox_config *cfg, struct kb_boot *boot,
 		  struct kb_firmware *firmware, struct kvmbox_error *err);

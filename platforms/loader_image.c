@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "platforms/tables.h"
 #include "vcpu/error.h"
 
 /* Above this a program may meet the PCI hole, and more RAM would not help. */
@@ -119,6 +120,16 @@ static int not_ram(struct kb_bus *mem, const char *what, uint64_t addr, uint64_t
 		       what, addr, last, (last >> 20) + 1, ram >> 10, ram_last, (last >> 20) + 1);
 }
 
+/* RAM it is; does the box itself write there before the guest starts? */
+static int not_taken(const char *what, uint64_t addr, uint64_t last, struct kvmbox_error *err)
+{
+	const char *area = kb_tables_overlap(addr, last);
+
+	return area ? kb_fail(err, EADDRINUSE,
+			      "%s (0x%" PRIx64 "-0x%" PRIx64 ") covers %s; link or load it elsewhere, 0x100000 is usual",
+			      what, addr, last, area) : 0;
+}
+
 int kb_image_check_range(struct kb_bus *mem, const char *what, uint64_t addr, uint64_t size,
 			 struct kvmbox_error *err)
 {
@@ -136,10 +147,10 @@ int kb_image_check_range(struct kb_bus *mem, const char *what, uint64_t addr, ui
 		if (!is_ram(r))
 			return not_ram(mem, what, addr, last, at, err);
 		if (last - r->base < r->size)
-			return 0;
+			return not_taken(what, addr, last, err);
 		at = r->base + (r->size - 1);
 		if (at++ == UINT64_MAX)
-			return 0;
+			return not_taken(what, addr, last, err);
 	}
 }
 

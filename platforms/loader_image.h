@@ -22,7 +22,7 @@ int kb_image_read(const struct kb_image *image, uint64_t off, void *buf, uint64_
 
 /*
  * May [addr, addr + size) be loaded? what ("segment 1") names it in messages.
- * size not 0. -ENOEXEC: wraps; -EADDRINUSE: covers the boot area; -ENOSPC: not all RAM.
+ * size not 0. -ENOEXEC: wraps; -EADDRINUSE: covers the boot area or the firmware tables; -ENOSPC: not all RAM.
  */
 int kb_image_check_range(struct kb_bus *mem, const char *what, uint64_t addr, uint64_t size,
 			 struct kvmbox_error *err);

@@ -1,8 +1,14 @@
 # platforms/: the PC, its loaders and the C ABI; links the rooms below into libkvmbox.
 noinst_LTLIBRARIES += libkbplatforms.la
 libkbplatforms_la_SOURCES = \
+	platforms/acpi.c platforms/acpi.h \
+	platforms/aml.c platforms/aml.h \
+	platforms/mptable.c platforms/mptable.h \
+	platforms/smbios.c platforms/smbios.h \
+	platforms/tables.c platforms/tables.h \
 	platforms/boot.c platforms/boot.h \
 	platforms/box.c platforms/box.h platforms/box_dma.c platforms/box_function.c \
+	platforms/buf.c platforms/buf.h \
 	platforms/config.c platforms/config.h \
 	platforms/loader.c platforms/loader.h \
 	platforms/loader_elf.c platforms/loader_flat.c \

@@ -1,4 +1,7 @@
 /* The PC: see pc.h for the map. */
+#ifdef HAVE_CONFIG_H
+#include <config.h> /* PACKAGE_VERSION */
+#endif
 #include "platforms/pc.h"
 
 #include <errno.h>
@@ -9,6 +12,7 @@
 #include <kvmbox/probe.h>
 #include "platforms/boot.h"
 #include "platforms/pc_clocks.h"
+#include "platforms/tables.h"
 #include "vcpu/probe.h"
 
 #define IRQ_PIT 0
@@ -22,6 +26,11 @@
 /* ISA interrupts of PIRQA-D, as firmware would route them. */
 static const uint8_t pirq_irq[4] = { 10, 11, 5, 9 };
 #define WIRE_SCI 4 /* in pic_wires, behind the PIRQs */
+
+/* What the firmware tables say of the chipset. */
+#define PORT_A 0x92
+#define PORT_KBD_DATA 0x60 /* of a controller without keyboard, no reason to look for one */
+#define PORT_KBD_COMMAND 0x64
 
 /* ---- run loop: the client's side ------------------------------------------- */
 
@@ -322,6 +331,12 @@ static int make_consoles(struct kb_pc *pc, struct kvmbox_error *err)
 	return rc;
 }
 
+/* Not all hosts have the address bits. */
+static bool has_pci64(const struct kb_pc *pc)
+{
+	return pc->vm->gpa_limit >= KB_PC_PCI64_BASE + KB_PC_PCI64_SIZE - 1;
+}
+
 static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_reset_config reset = { .io = &pc->vm->io, .reset = wire_reset, .opaque = pc };
@@ -337,7 +352,7 @@ static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 	pci.cf9_read = kb_reset_cf9_read;
 	pci.cf9_write = kb_reset_cf9_write;
 	pci.cf9_opaque = pc->reset;
-	if (pc->vm->gpa_limit >= KB_PC_PCI64_BASE + KB_PC_PCI64_SIZE - 1) {
+	if (has_pci64(pc)) {
 		pci.mem64_base = KB_PC_PCI64_BASE;
 		pci.mem64_size = KB_PC_PCI64_SIZE;
 	}
@@ -401,6 +416,47 @@ static int load(struct kb_pc *pc, struct kvmbox_error *err)
 	return rc;
 }
 
+/* ---- firmware tables --------------------------------------------------------------- */
+
+static void describe_pci(const struct kb_pc *pc, struct kb_tables_config *t)
+{
+	int i;
+
+	t->pci_io = (struct kb_tables_window){ KB_PC_PCI_IO_BASE, KB_PC_PCI_IO_END - KB_PC_PCI_IO_BASE };
+	t->pci_mem32 = (struct kb_tables_window){ KB_PC_PCI32_BASE, KB_PC_PCI32_END - KB_PC_PCI32_BASE };
+	if (has_pci64(pc))
+		t->pci_mem64 = (struct kb_tables_window){ KB_PC_PCI64_BASE, KB_PC_PCI64_SIZE };
+	for (i = 0; i < 4; i++) {
+		t->pirq_gsi[i] = (uint8_t)(KB_PC_IOAPIC_PIRQ + i);
+		t->pirq_irq[i] = pirq_irq[i];
+	}
+}
+
+/* What firmware would have found. */
+static struct kb_tables_config describe(struct kb_pc *pc)
+{
+	uint64_t ram = pc->cfg->ram, low = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE;
+	struct kb_tables_config t = {
+		.cpus = 1, .cpu_vendor = pc->cpu.vendor, .cpu_name = pc->cpu.name,
+		.cpu_signature = pc->cpu.signature, .cpu_features = pc->cpu.features,
+		.ram_below_4g = low, .ram_above_4g = ram - low,
+		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = (uint32_t)KB_IOAPIC_BASE, .ioapic_id = KB_PC_IOAPIC_ID,
+		.ioapic_version = KB_IOAPIC_VERSION, .pit_gsi = KB_PC_IOAPIC_IRQ0, .pic_on_pin0 = true,
+		.hpet_base = (uint32_t)KB_HPET_BASE,
+		.hpet_min_tick = (uint16_t)(KB_HPET_MIN_PS / (KB_PS_PER_S / KB_HPET_HZ)),
+		.sci_irq = KB_PC_SCI_IRQ, .pm_event = KB_PC_ACPI_PORT + KB_ACPI_PM_EVT,
+		.pm_control = KB_PC_ACPI_PORT + KB_ACPI_PM_CNT, .pm_timer = KB_PC_ACPI_PORT + KB_ACPI_PM_TMR,
+		.power_button = true, .rtc_event = true, .reset_port = 0xcf9, .reset_value = 0x06, .s5_type = KB_ACPI_SLP_TYP_S5,
+		.com1_port = COM1_PORT, .com1_irq = IRQ_COM1, .version = PACKAGE_VERSION,
+		.ports = { { PORT_POST, 1 }, { PORT_A, 1 }, { KB_DEBUGPORT_CONSOLE, 1 }, { KB_DEBUGPORT_EXIT, 4 },
+			   { KB_SIMTIME_PORT, KB_SIMTIME_PORTS }, { PORT_KBD_DATA, 1 }, { PORT_KBD_COMMAND, 1 } },
+	};
+
+	kb_bus_read(&pc->vm->mem, KB_HPET_BASE, &t.hpet_id, sizeof(t.hpet_id)); /* low half of its capabilities */
+	describe_pci(pc, &t);
+	return t;
+}
+
 /* Loads the guest and puts the CPU at its entry. */
 static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 {
@@ -411,6 +467,13 @@ static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 	rc = load(pc, err);
 	if (rc)
 		return rc;
+	if (pc->boot.mode != KB_BOOT_REAL16) { /* firmware makes its own */
+		const struct kb_tables_config t = describe(pc);
+
+		rc = kb_tables_write(&pc->vm->mem, &t, err);
+		if (rc)
+			return rc;
+	}
 	kb_boot_write_tables(&pc->vm->mem, &pc->boot, pc->huge1g);
 	switch (pc->boot.mode) {
 	case KB_BOOT_LONG64:
@@ -423,6 +486,28 @@ static int start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 }
 
 /* ---- life ------------------------------------------------------------------------ */
+
+static void note_cpu(struct kb_pc *pc, struct kb_cpuid *cpuid)
+{
+	const struct kvm_cpuid_entry2 *e = kb_cpuid_find(cpuid, 0, 0);
+	uint32_t i;
+
+	if (e) {
+		memcpy(pc->cpu.vendor, &e->ebx, 4);
+		memcpy(pc->cpu.vendor + 4, &e->edx, 4);
+		memcpy(pc->cpu.vendor + 8, &e->ecx, 4);
+	}
+	e = kb_cpuid_find(cpuid, 1, 0);
+	if (e) {
+		pc->cpu.signature = e->eax;
+		pc->cpu.features = e->edx;
+	}
+	for (i = 0; i < 3; i++) {
+		e = kb_cpuid_find(cpuid, 0x80000002 + i, 0);
+		if (e)
+			memcpy(pc->cpu.name + 16 * i, (const uint32_t[]){ e->eax, e->ebx, e->ecx, e->edx }, 16);
+	}
+}
 
 static int parse_start(struct kb_pc *pc, struct kvmbox_error *err)
 {
@@ -450,6 +535,7 @@ static int make_cpu(struct kb_pc *pc, const struct kb_kvm_api *api, struct kb_cp
 	if (rc)
 		return rc;
 	kb_cpuid_fit(cpuid, 0, 1);
+	note_cpu(pc, cpuid);
 	ext = kb_cpuid_find(cpuid, 0x80000001, 0);
 	pc->huge1g = ext && (ext->edx & CPUID_EXT_EDX_PDPE1GB);
 	return kb_vcpu_create(&pc->vcpu, pc->vm, 0, cpuid, &client, err);

@@ -2,8 +2,9 @@
  * The PC: memory map, chipset, PCI bus and one vCPU, wired together.
  *
  * Memory map (guest physical):
- *   0x00000000-0x0009FFFF  RAM (0x70000-0x7FFFF holds the boot tables at start)
- *   0x000C0000-0x000FFFFF  firmware area: RAM; with guest_format=reset the end of the image is copied here
+ *   0x00000000-0x0009FFFF  RAM (0x70000-0x7FFFF holds the boot tables at start; 0x400 BIOS data area, 0x9FC00 EBDA)
+ *   0x000C0000-0x000FFFFF  firmware area: RAM; from 0xE0000 on firmware's tables (tables.h), with guest_format=reset
+ *                          the end of the image instead
  *   0x00100000-0xBFFFFFFF  RAM
  *   0xE0000000-0xFEBFFFFF  PCI memory window
  *   0xFEC00000             I/O APIC
@@ -98,6 +99,10 @@ struct kb_pc {
 	struct kb_pci_bus *pci;
 	struct kb_region post; /* port 0x80 */
 	struct kb_boot boot;
+	struct {
+		char vendor[13], name[49];
+		uint32_t signature, features; /* CPUID.1 EAX, EDX */
+	} cpu;                 /* for the tables */
 	bool huge1g;           /* the CPU has 1 GiB pages */
 	int64_t start_s;       /* Unix time at simulated time 0 */
 	unsigned long inits, apic_moves, resets; /* for the log's sake */

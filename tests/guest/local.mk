@@ -1,5 +1,5 @@
 # Guests of the KVM tests, built by "make check" in tests/guest of the build folder. Linked with the kit:
-TEST_GUESTS = tests/guest/exits.elf tests/guest/timer_pit.elf tests/guest/timer_lapic.elf tests/guest/rtc.elf \
+TEST_GUESTS = tests/guest/acpi.elf tests/guest/exits.elf tests/guest/timer_pit.elf tests/guest/timer_lapic.elf tests/guest/rtc.elf \
 	tests/guest/irq_nest.elf tests/guest/hlt.elf tests/guest/string_io.elf tests/guest/reset_92.elf \
 	tests/guest/reset_cf9.elf tests/guest/reset_8042.elf tests/guest/spin.elf tests/guest/hlt_forever.elf \
 	tests/guest/hostile.elf tests/guest/script.elf tests/guest/hostile_pci.elf tests/guest/agenda.elf \
@@ -42,7 +42,7 @@ GUEST_CLEAN += $(TEST_GUESTS:.elf=.guest.o) tests/guest/triple_fault.guest.o tes
 	tests/guest/prot32.32.o tests/guest/flat.guest.o tests/guest/reset_vector.32.o tests/guest/hostile_rom.32.o
 check_DATA += $(TEST_GUESTS) $(TEST_GUESTS_BARE)
 CLEANFILES += $(TEST_GUESTS) $(TEST_GUESTS_BARE)
-EXTRA_DIST += tests/guest/exits.c tests/guest/timer_pit.c tests/guest/timer_lapic.c tests/guest/rtc.c \
+EXTRA_DIST += tests/guest/acpi.c tests/guest/exits.c tests/guest/timer_pit.c tests/guest/timer_lapic.c tests/guest/rtc.c \
 	tests/guest/irq_nest.c tests/guest/hlt.c tests/guest/string_io.c tests/guest/reset_92.c \
 	tests/guest/reset_cf9.c tests/guest/reset_8042.c tests/guest/spin.S tests/guest/hlt_forever.c \
 	tests/guest/hostile.c tests/guest/script.c tests/guest/script.h tests/guest/hostile_pci.c tests/guest/hostile_pci.h \

@@ -91,6 +91,7 @@ const ending endings[] = {
 	{"acpi_pm.elf", "acpi events 400\n", "", 2343 * ms, false},
 	{"hlt.elf", "sleep 100571 ns took ", "", 61 * ms, false},
 	{"string_io.elf", ">string to COM1\n", "string to debugcon\n", 0, false},
+	{"acpi.elf", "ACPI: RSDP at e0000, 3 tables\n", "", 0, false},
 	{"prot32.elf", "hello from protected mode\n", "", 0, false},
 	{"flat.bin", "", "hello from flat code\n", 0, false},
 	{"reset_vector.rom", "", "hello from the reset vector\n", 0, false},
@@ -564,6 +565,46 @@ TEST_F(guest, the_start_date_is_the_guests)
 	ASSERT_EQ(create(), 0) << err.msg;
 	ASSERT_EQ(run(), 0) << err.msg;
 	EXPECT_EQ(serial().substr(0, 22), "rtc 87-06-05 04:03:02\n");
+}
+
+// ---- firmware's tables -------------------------------------------------------------------------------------------------
+
+TEST_F(guest, finds_the_tables_before_and_after_a_reset)
+{
+	run_to_exit("acpi.elf");
+	const std::string once = "ACPI: RSDP at e0000, 3 tables\n"
+				 "FADT: PM1a 600 and 604, timer 608, SCI 9, reset cf9=6\n"
+				 "MADT: 1 CPU, 1 I/O APIC, 2 overrides\n"
+				 "HPET: at fed00000\n"
+				 "SMBIOS: 3.0, 9 structures\n"
+				 "MP: 1.4, 150 entries\n";
+	EXPECT_EQ(serial(), once + "once more\n" + once);
+}
+
+INSTANTIATE_TEST_SUITE_P(tables, fixed_clock, testing::Values("acpi.elf"), guest_name);
+
+TEST_F(guest, a_firmware_image_finds_none)
+{
+	load("reset_vector.rom");
+	ASSERT_EQ(create(), 0) << err.msg;
+	power_on();
+	EXPECT_EQ(peek<uint64_t>(0xe0000), 0u); // its 64 KiB start behind
+	EXPECT_EQ(peek<uint64_t>(0x400), 0u);
+	EXPECT_EQ(peek<uint64_t>(0x9fc10), 0u);
+}
+
+TEST_F(guest, images_over_the_tables_are_refused)
+{
+	load("flat.bin");
+	for (const char *at : {"0x4f0", "0x9ff00", "0xe0000", "0xffff0"}) {
+		set("guest_base", at);
+		set("guest_entry", at);
+		EXPECT_EQ(create(), -EADDRINUSE) << at;
+		EXPECT_TRUE(says("flat.bin") && says("where the box keeps")) << err.msg;
+	}
+	set("guest_base", "0xd0000");
+	set("guest_entry", "0xd0000");
+	EXPECT_EQ(create(), 0) << err.msg;
 }
 
 // ---- much memory --------------------------------------------------------------------------------------------------------

@@ -362,6 +362,32 @@ TEST_F(loader, boot_area)
 	EXPECT_EQ(load(at(0x80000, 16)), 0) << err.msg;
 }
 
+TEST_F(loader, firmware_tables)
+{
+	auto at = [](uint64_t addr, uint64_t size) {
+		bytes b = elf(true, addr, {{1, 0x100, addr, 16, size}});
+		b.resize(0x200);
+		return b;
+	};
+	bytes shadow(0x40000, fresh);
+	kb_region r_shadow{};
+	kb_bus_remove(&mem, &r_rom);
+	add(r_shadow, "firmware area", 0xc0000, shadow);
+	REFUSED(at(0x3f1, 16), -EADDRINUSE, "segment 0 (0x3f1-0x400)", "0x400-0x4ff", "BIOS data area", "elsewhere");
+	REFUSED(at(0x100, 0x10000), -EADDRINUSE, "BIOS data area");
+	REFUSED(at(0x9fbf8, 16), -EADDRINUSE, "extended BIOS data area");
+	REFUSED(at(0xdfff8, 16), -EADDRINUSE, "0xe0000-0xfffff", "ACPI");
+	REFUSED(at(0xffff8, 16), -EADDRINUSE, "ACPI");
+	REFUSED(at(0xd0000, 0x100000), -EADDRINUSE, "ACPI");
+	cfg.guest_format = KVMBOX_GUEST_FLAT;
+	cfg.guest_base = cfg.guest_entry = 0xf0000;
+	REFUSED(bytes({1, 2, 3}), -EADDRINUSE, "flat image", "ACPI");
+	cfg.guest_format = KVMBOX_GUEST_AUTO;
+	for (uint64_t addr : {0x3f0, 0x500, 0x9fbf0, 0xdfff0, 0x100000})
+		EXPECT_EQ(load(at(addr, 16)), 0) << std::hex << addr << " " << err.msg;
+	kb_bus_remove(&mem, &r_shadow);
+}
+
 TEST_F(loader, overlapping_segments)
 {
 	bytes b = elf(true, 0x200000, {{1, 0x100, 0x200000, 16, 64}, {1, 0x100, 0x20003f, 16, 16}});

@@ -25,6 +25,7 @@ UNIT_TESTS = \
 	tests/unit/simtime_test \
 	tests/unit/stats_test \
 	tests/unit/steal_test \
+	tests/unit/tables_test \
 	tests/unit/timer_test \
 	tests/unit/uart_test \
 	tests/unit/view_test
@@ -33,3 +34,5 @@ TESTS += $(UNIT_TESTS)
 
 tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/unit/pci_bar_test.cpp \
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
+tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/aml_test.cpp \
+	tests/unit/tables_acpi_test.cpp tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp

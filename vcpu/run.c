@@ -368,6 +368,8 @@ static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 	if (deadline <= v->clock.now_ps)
 		return v->client.yield(v->client.opaque, err);
 	rc = inject(v, err);
+	if (!rc && stepping(v) && v->state == KB_VCPU_IO_PENDING) /* a reason has come up; registers are not to be touched yet */
+		return kb_step_complete(v, err);
 	if (!rc)
 		rc = stepping(v) ? enter_stepping(v, deadline, err) : enter(v, deadline, err);
 	if (rc > 0)

@@ -487,7 +487,10 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 
 bool kb_step_may_glide(const struct kb_vcpu *v)
 {
-	return v->step.why == KB_STEP_IRQ && by_trap(v, &v->run->s.regs.sregs) && !v->step.fault;
+	const struct kb_step *s = &v->step;
+
+	/* What KVM is about to deliver has to be seen coming. */
+	return s->why == KB_STEP_IRQ && s->vector < 0 && !s->nmi && !s->fault && by_trap(v, &v->run->s.regs.sregs);
 }
 
 int kb_step_glide(struct kb_vcpu *v, struct kvmbox_error *err)

@@ -114,6 +114,20 @@ void kb_pvclock_show(struct kb_pvclock *p, const struct kb_clock *clock, const s
 	publish(p->page, p->version, &info, sizeof(info));
 }
 
+void kb_pvclock_show_step(struct kb_pvclock *p, const struct kb_clock *clock, bool exited)
+{
+	const struct kb_pvclock_scale still = kb_pvclock_scale_of(0);
+	struct time_info info = {
+		.flags = TSC_STABLE, .system_time = clock->now_ps / 1000, .tsc_to_system_mul = still.mul, .tsc_shift = still.shift,
+	};
+
+	if (!p->page || (!exited && ++p->steps < KB_PVCLOCK_STEPS))
+		return;
+	p->steps = 0;
+	p->version += 2;
+	publish(p->page, p->version, &info, sizeof(info));
+}
+
 /* The time of day at guest time 0; the guest adds its system time. Written once, now. */
 static bool write_wall_clock(struct kb_pvclock *p, uint64_t addr)
 {

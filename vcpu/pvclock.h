@@ -15,6 +15,9 @@
  * be a time in the far future.
  *
  * Clocks that stand still while the guest runs (rate 0) show a still page: the guest reads exactly the guest clock.
+ *
+ * A guest that is stepped has an entry for every instruction, and a reader needs some tens of them without a change. So the page is
+ * then a still one, brought up to date after exits, and otherwise every KB_PVCLOCK_STEPS instructions: it lags by no more.
  */
 #ifndef KB_PVCLOCK_H
 #define KB_PVCLOCK_H
@@ -38,6 +41,8 @@ struct kb_pvclock_scale {
 };
 struct kb_pvclock_scale kb_pvclock_scale_of(uint64_t ps_per_tick);
 
+#define KB_PVCLOCK_STEPS 1000u
+
 enum kb_pvclock_by {
 	KB_PVCLOCK_NOBODY, /* its MSRs are #GP, and so are all of KVM's paravirtual ones */
 	KB_PVCLOCK_BOX,
@@ -51,6 +56,7 @@ struct kb_pvclock {
 	uint64_t system_time, wall_clock; /* the MSRs */
 	uint8_t *page;      /* NULL: the guest has not enabled it. RAM stays where it is as long as the VM */
 	uint32_t version;
+	unsigned steps;     /* since the page was written, while the guest is stepped */
 	uint64_t ps_per_tick; /* what scale is for */
 	struct kb_pvclock_scale scale;
 	unsigned long refused; /* for the log's sake */
@@ -65,5 +71,8 @@ int kb_pvclock_init(struct kb_pvclock *p, struct kb_vm *vm, enum kb_pvclock_by b
 void kb_pvclock_reset(struct kb_pvclock *p);
 /* Before an entry, with the view open. tsc_offset: of the guest's TSC to the host's. */
 void kb_pvclock_show(struct kb_pvclock *p, const struct kb_clock *clock, const struct kb_view *view, uint64_t tsc_offset);
+
+/* The same before a step. exited: since the last one the guest was out for another reason. */
+void kb_pvclock_show_step(struct kb_pvclock *p, const struct kb_clock *clock, bool exited);
 
 #endif

@@ -160,10 +160,10 @@ static uint64_t stay(struct kb_vcpu *v, uint64_t ticks)
 	return ticks > v->min_ticks ? ticks : v->min_ticks;
 }
 
-/* Does the guest have clocks that it can see moving between two exits? */
+/* Does the guest have clocks that it can see moving between two exits? Stepped, its page does not. */
 static bool shows_clocks(const struct kb_vcpu *v)
 {
-	return v->pvclock.page || v->tsc.simulated;
+	return (v->pvclock.page && !v->step.armed) || v->tsc.simulated;
 }
 
 /* Last thing before an entry: what it reads without an exit shows guest time. */
@@ -171,9 +171,13 @@ static int show_clocks(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	int rc = kb_guest_tsc_enter(&v->tsc, &v->view, ring3(v), err);
 
-	if (!rc)
+	if (rc)
+		return rc;
+	if (v->step.armed)
+		kb_pvclock_show_step(&v->pvclock, &v->clock, v->exited);
+	else
 		kb_pvclock_show(&v->pvclock, &v->clock, &v->view, v->tsc.offset);
-	return rc;
+	return 0;
 }
 
 /* First thing after an exit: up to where it may have read them. Without any, too: it learns from each stay. */
@@ -223,7 +227,7 @@ int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay, struct 
 	kb_kick_within(&v->kick, t0, ticks);
 	kb_steal_enter(&v->steal, t0);
 	kb_view_open(&v->view, t0, ring3(v));
-	if (shows) {
+	if (shows || v->pvclock.page) {
 		rc = show_clocks(v, err);
 		if (rc)
 			return rc;
@@ -236,6 +240,7 @@ int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay, struct 
 	stay->stolen = kb_steal_leave(&v->steal, t0, stay->ticks);
 	shown = clocks_shown(v, stay, !code && is_access(v->run));
 	stay->shown = shows ? shown : 0;
+	v->exited = !stay->stepped;
 	if (!code)
 		v->view.event = false;
 

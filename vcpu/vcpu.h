@@ -88,6 +88,7 @@ struct kb_vcpu {
 	struct kb_view view;         /* what the guest can see of the TSC in a stay */
 	struct kb_guest_tsc tsc;     /* the clocks it reads without an exit */
 	struct kb_pvclock pvclock;
+	bool exited;                 /* at the last entry, other than by a step's end */
 	struct kb_msrs msrs;         /* answered by the box */
 	uint64_t tsc_hz;
 	uint64_t xcr0;           /* all features of the guest's CPUID; 0: no XSAVE */

@@ -61,7 +61,8 @@ struct kb_clock {
 	bool exact;       /* same inputs, same times: whatever depends on the host has to be kept out */
 	union {
 		struct {
-			uint64_t cost_ticks[2]; /* entry + exit with the guest in ring 0-2 and in ring 3 */
+			uint64_t cost_ticks[2]; /* entry + exit with the guest in ring 0-2 and in ring 3, as seen lately, */
+			uint64_t most_ticks[2]; /* and as calibrated */
 		} tsc;
 		struct {
 			uint64_t exit_ps;

@@ -110,6 +110,42 @@ TEST(clock, StepCountsInstructionsAndNothingElse)
 	EXPECT_EQ(c.now_ps, UINT64_MAX - 1);
 }
 
+// Calibrated on a busy host, an exit seems to cost more than it does: the shortest stays tell.
+TEST(clock, TscLearnsThatExitsCostLess)
+{
+	const uint64_t cost_ps[2] = { 20000000, 20000000 }; // 40000 ticks
+	kb_clock c;
+
+	kb_clock_init_tsc(&c, hz, 1, cost_ps);
+	for (int i = 0; i < 1000; i++)
+		account(c, 30000 + unsigned(i) * 7919u % 1000, true, false);
+	uint64_t before = c.now_ps;
+	account(c, 30500 + 8000, true, false);
+	EXPECT_NEAR(double(c.now_ps - before), 8000 * 500, 1000 * 500);
+	before = c.now_ps;
+	account(c, 40000 + 8000, false, false);
+	EXPECT_NEAR(double(c.now_ps - before), 8000 * 500, 1) << "the other ring has a cost of its own";
+}
+
+// The guest's own work is not taken for a longer exit, however alike all of its stays are.
+TEST(clock, TscLearnsNoMoreThanWasCalibrated)
+{
+	const uint64_t cost_ps[2] = { 20000000, 20000000 };
+	kb_clock c;
+
+	kb_clock_init_tsc(&c, hz, 1, cost_ps);
+	for (int i = 0; i < 100; i++)
+		account(c, 38000, true, false);
+	for (int i = 0; i < 10000; i++)
+		account(c, 42000, true, false);
+	const uint64_t before = c.now_ps;
+	account(c, 42000, true, false);
+	EXPECT_NEAR(double(c.now_ps - before), 2000 * 500, 20 * 500);
+	for (int i = 0; i < 1000; i++)
+		account(c, 100, true, true); // kicks are no exits of the guest's
+	EXPECT_NEAR(double(c.tsc.cost_ticks[1]), 40000, 20);
+}
+
 // A host that gives the CPU to others makes no guest time, and uses up no patience.
 TEST(clock, StolenTimeDoesNotCount)
 {

@@ -4,6 +4,8 @@
 
 #include "platform_test.h"
 
+#include <memory>
+
 #include <kvmbox/probe.h>
 #include <tlm_utils/simple_initiator_socket.h>
 
@@ -77,5 +79,35 @@ inline std::string unusable_host()
 
 	return kvmbox_probe(&host) < 0 ? host.why_not.msg : "";
 }
+
+/*
+ * The tests of one bench: a module with a member box (agenda_box), built where the host can run one and run before
+ * the first test.
+ */
+template <class bench> class agenda_test : public testing::Test {
+public:
+	static void build()
+	{
+		unusable = unusable_host();
+		if (unusable.empty())
+			b = std::make_unique<bench>("bench");
+	}
+	static inline std::unique_ptr<bench> b;
+
+protected:
+	void SetUp() override
+	{
+		static bool ran;
+
+		if (!unusable.empty())
+			GTEST_SKIP() << unusable;
+		if (!ran)
+			b->box.run();
+		ran = true;
+	}
+
+private:
+	static inline std::string unusable;
+};
 
 #endif

@@ -115,31 +115,14 @@ struct bench : sc_core::sc_module {
 	std::vector<timed_alarm> alarms;
 };
 
-std::unique_ptr<bench> b;
-std::string unusable;
+using agreement = agenda_test<bench>;
 
 } // namespace
 
 void elaborate()
 {
-	unusable = unusable_host();
-	if (unusable.empty())
-		b = std::make_unique<bench>("bench");
+	agreement::build();
 }
-
-class agreement : public testing::Test {
-protected:
-	void SetUp() override
-	{
-		static bool ran;
-
-		if (!unusable.empty())
-			GTEST_SKIP() << unusable;
-		if (!ran)
-			b->box.run();
-		ran = true;
-	}
-};
 
 // The exits of an access and of the look at the clock behind it, and the device's time between them: nothing else.
 TEST_F(agreement, DelaysOfAccesses)

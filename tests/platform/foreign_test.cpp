@@ -398,8 +398,8 @@ struct bench : sc_core::sc_module {
 	}
 };
 
-std::unique_ptr<bench> b;
-std::string unusable;
+using foreign = agenda_test<bench>;
+std::unique_ptr<bench> &b = foreign::b;
 
 // What the agenda does, found again by name.
 std::map<std::string, size_t> at;
@@ -462,26 +462,10 @@ void write_agenda()
 
 void elaborate()
 {
-	unusable = unusable_host();
-	if (!unusable.empty())
-		return;
-	b = std::make_unique<bench>("bench");
-	write_agenda();
+	foreign::build();
+	if (b)
+		write_agenda();
 }
-
-class foreign : public testing::Test {
-protected:
-	void SetUp() override
-	{
-		static bool ran;
-
-		if (!unusable.empty())
-			GTEST_SKIP() << unusable;
-		if (!ran)
-			b->box.run();
-		ran = true;
-	}
-};
 
 TEST_F(foreign, WordRegistersTakeWords)
 {

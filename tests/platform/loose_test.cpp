@@ -103,32 +103,15 @@ struct bench : sc_core::sc_module {
 	}
 };
 
-std::unique_ptr<bench> b;
-std::string unusable;
+using loose = agenda_test<bench>;
 
 } // namespace
 
 void elaborate()
 {
 	tlm::tlm_global_quantum::instance().set(kvmbox::from_ps(quantum_ps));
-	unusable = unusable_host();
-	if (unusable.empty())
-		b = std::make_unique<bench>("bench");
+	loose::build();
 }
-
-class loose : public testing::Test {
-protected:
-	void SetUp() override
-	{
-		static bool ran;
-
-		if (!unusable.empty())
-			GTEST_SKIP() << unusable;
-		if (!ran)
-			b->box.run();
-		ran = true;
-	}
-};
 
 TEST_F(loose, EveryAccessIsWhereTheGuestIs)
 {

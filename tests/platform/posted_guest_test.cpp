@@ -78,35 +78,20 @@ struct bench : sc_core::sc_module {
 	size_t last;
 };
 
-std::unique_ptr<bench> b;
-std::string unusable;
-
-} // namespace
-
-void elaborate()
-{
-	unusable = unusable_host();
-	if (unusable.empty())
-		b = std::make_unique<bench>("bench");
-}
-
-class posted_guest : public testing::Test {
+class posted_guest : public agenda_test<bench> {
 protected:
-	void SetUp() override
-	{
-		static bool ran;
-
-		if (!unusable.empty())
-			GTEST_SKIP() << unusable;
-		if (!ran)
-			b->box.run();
-		ran = true;
-	}
 	const agenda_step &read(slot s) { return b->box[b->reads[s - WAITS]]; }
 	const agenda_step &write(slot s) { return b->box[b->writes[s - WAITS]]; }
 	const agenda_step &flush(slot s) { return b->box[b->flushes[s - WAITS]]; }
 	static uint64_t took(const agenda_step &s) { return s.after - s.before - 2 * exit_ps; }
 };
+
+} // namespace
+
+void elaborate()
+{
+	posted_guest::build();
+}
 
 TEST_F(posted_guest, AReadCostsRequestTargetAndCompletion)
 {

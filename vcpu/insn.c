@@ -53,7 +53,7 @@ static enum kb_insn_kind one_byte(uint8_t op, bool rep)
 
 struct kb_insn kb_insn_decode(const uint8_t *b, size_t len, bool code64)
 {
-	struct kb_insn in = { KB_INSN_OTHER };
+	struct kb_insn in = { .kind = KB_INSN_OTHER };
 	bool rep = false;
 	size_t i;
 

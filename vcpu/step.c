@@ -283,7 +283,7 @@ static int prepare(struct kb_vcpu *v, uint64_t budget_ps, struct kvm_guest_debug
 	*d = (struct kvm_guest_debug){ .control = STEP };
 	s->stop = 0;
 	if (s->vector >= 0 || s->fault) {
-		s->insn = (struct kb_insn){ KB_INSN_OTHER };
+		s->insn = (struct kb_insn){ .kind = KB_INSN_OTHER };
 		prepare_delivery(v, d);
 	} else {
 		decode(v);
@@ -498,7 +498,7 @@ int kb_step_glide(struct kb_vcpu *v, struct kvmbox_error *err)
 	struct kb_step *s = &v->step;
 	struct kvm_guest_debug d = { 0 };
 
-	s->insn = (struct kb_insn){ KB_INSN_OTHER };
+	s->insn = (struct kb_insn){ .kind = KB_INSN_OTHER };
 	s->regs.rip = UINT64_MAX;
 	s->charged = false;
 	watch_gate(v, &d, X86_VECTOR_BP);

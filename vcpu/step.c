@@ -16,7 +16,10 @@
 #define DR7_ON(i) (1u << 2 * (i)) /* L0-L3; R/W and LEN 0: on execution */
 
 /* A step that ends by itself takes microseconds; this one is in a handler that nobody watches. */
-#define PATIENCE_HZ 50u
+#define PATIENCE_HZ 5u
+
+/* Signals in a row at one instruction; more than that somebody sends on purpose. */
+#define MAX_SIGNALS 1000
 
 static struct kvm_regs *regs(struct kb_vcpu *v)
 {
@@ -377,42 +380,46 @@ static bool breakpoint(struct kb_vcpu *v)
 	return watched(&v->step.debug, linear(v, regs(v)->rip));
 }
 
+/* An instruction of ring 3 is under way, by its trap. */
+static bool stepping_user(struct kb_vcpu *v)
+{
+	return by_trap(v, &v->step.sregs) && kb_user(sregs(v)) && v->step.vector < 0 && !v->step.fault;
+}
+
 /*
- * A signal came in ring 3. The instruction is done if KVM has its #DB to deliver, which is then taken from it; any other
- * exception is the guest's.
+ * A signal came in ring 3 while KVM has an exception to deliver, the trap that ends the step or what the instruction raised. On
+ * to its handler before anything else: KVM drops it if registers are set, and takes no interrupt as long as it waits.
  */
-static int interrupted_trap(struct kb_vcpu *v, struct kb_stay *stay, struct kvmbox_error *err)
+static int finish_trap(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbox_error *err)
 {
 	struct kvm_vcpu_events events;
-	int rc = call(v, KVM_GET_VCPU_EVENTS, &events, err);
+	int i, rc;
 
-	if (rc || !(events.exception.injected || events.exception.pending))
-		return rc;
-	if (events.exception.nr != X86_VECTOR_DB || v->step.guest_tf || v->step.insn.kind == KB_INSN_INT) {
-		v->step.fault = true;
-		return 0;
+	for (i = 0; i < MAX_SIGNALS && code == EINTR && stepping_user(v); i++) {
+		rc = call(v, KVM_GET_VCPU_EVENTS, &events, err);
+		if (rc)
+			return rc;
+		if (!events.exception.injected && !events.exception.pending)
+			break;
+		kb_kick_clear(&v->kick);
+		code = kb_run_stay(v, v->tsc_hz / PATIENCE_HZ, stay, err);
 	}
-	events.exception.injected = events.exception.pending = 0;
-	rc = call(v, KVM_SET_VCPU_EVENTS, &events, err);
-	if (!rc)
-		retire(v, stay, kb_step_trapped(v), false);
-	return rc;
+	return code;
 }
 
 /* A signal came. KVM may tell that instead of a step that is done at the same time. */
-static int interrupted(struct kb_vcpu *v, struct kb_stay *stay, struct kvmbox_error *err)
+static void interrupted(struct kb_vcpu *v, struct kb_stay *stay)
 {
 	struct kb_step *s = &v->step;
 	const struct kvm_regs *r = regs(v);
 
-	if (by_trap(v, &s->sregs) && kb_user(sregs(v)) && s->vector < 0 && !s->fault)
-		return interrupted_trap(v, stay, err);
+	if (stepping_user(v)) /* and no trap: not begun */
+		return;
 	if (r->rip == s->regs.rip && r->rsp == s->regs.rsp && r->rcx == s->regs.rcx) {
 		unlimit(v);
-		return 0;
+		return;
 	}
 	retire(v, stay, completed(v, watched(&s->debug, linear(v, r->rip))), false);
-	return 0;
 }
 
 static int after(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbox_error *err)
@@ -421,7 +428,8 @@ static int after(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbo
 
 	if (code == EINTR) {
 		v->stats.exits[KB_EXIT_KICK]++;
-		return interrupted(v, stay, err);
+		interrupted(v, stay);
+		return 0;
 	}
 	if (code)
 		return kb_run_failed(v, code, err);
@@ -482,6 +490,8 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 		return rc;
 	v->run->request_interrupt_window = 0;
 	code = kb_run_stay(v, v->tsc_hz / PATIENCE_HZ, &stay, err);
+	if (code == EINTR)
+		code = finish_trap(v, &stay, code, err);
 	return code < 0 ? code : after(v, &stay, code, err);
 }
 

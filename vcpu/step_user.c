@@ -243,7 +243,8 @@ static void clean_pushed(struct kb_vcpu *v)
 	kb_linear_write(v, at, &flags, 1);
 }
 
-uint64_t kb_step_trapped(struct kb_vcpu *v)
+/* The trap behind an instruction of ring 3 is out of the way. Returns how many completed. */
+static uint64_t trapped(struct kb_vcpu *v)
 {
 	if (v->step.insn.kind == KB_INSN_PUSHF)
 		clean_pushed(v);
@@ -285,5 +286,5 @@ uint64_t kb_step_after_trap(struct kb_vcpu *v, bool hit)
 	}
 	s->guest_tf = s->insn.kind == KB_INSN_POPF && f.rflags & X86_EFLAGS_TF;
 	undo(v, &f);
-	return kb_step_trapped(v);
+	return trapped(v);
 }

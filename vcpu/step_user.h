@@ -31,8 +31,6 @@ bool kb_step_to_user(struct kb_vcpu *v);
 bool kb_step_trap_handler(struct kb_vcpu *v, uint64_t *handler);
 /* Ring 3 was left by an exception. Returns how many instructions completed. hit: at a breakpoint. */
 uint64_t kb_step_after_trap(struct kb_vcpu *v, bool hit);
-/* The trap behind an instruction of ring 3 is out of the way. Returns how many completed. */
-uint64_t kb_step_trapped(struct kb_vcpu *v);
 /* The guest is at the first instruction of a handler. Did the instruction before complete? */
 uint64_t kb_step_interrupted(struct kb_vcpu *v);
 

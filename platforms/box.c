@@ -75,6 +75,17 @@ void kb_box_turn(struct kvmbox_box *box)
 	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
 }
 
+void kb_box_push(struct kvmbox_box *box, struct kvmbox_function *f)
+{
+	enum kb_host host = kb_box_host(box, KB_HOST_SIMULATOR);
+
+	if (box->ops->push && box->ops->push(box->opaque, f) < 0)
+		box->cancelled = true;
+	kb_box_refresh(box);
+	kb_box_host(box, host);
+	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+}
+
 /* With bus latency several are under way; those between first and last are at most that latency apart from one of them. */
 void kb_box_due(struct kvmbox_box *box, uint64_t t)
 {
@@ -311,12 +322,7 @@ static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 			return false;
 		}
 		/* What left the CPU before the reset arrives before it, too. */
-		kb_box_host(box, KB_HOST_SIMULATOR);
-		if (box->ops->push && box->ops->push(box->opaque, NULL) < 0)
-			box->cancelled = true;
-		kb_box_refresh(box);
-		kb_box_host(box, KB_HOST_BOX);
-		kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+		kb_box_push(box, NULL);
 		*rc = kb_pc_reset(box->pc, err);
 		return *rc == 0;
 	case KB_END_SHUTDOWN:

@@ -115,6 +115,8 @@ void kb_box_refresh(struct kvmbox_box *box);
 bool kb_box_catch_up(struct kvmbox_box *box);
 /* The same, and gives what is due at that time its turns. */
 bool kb_box_settle(struct kvmbox_box *box);
+/* Waits until the posted writes of f, NULL: of all functions, have completed; the guest stalls. */
+void kb_box_push(struct kvmbox_box *box, struct kvmbox_function *f);
 /* Gives what is due at the simulator's time one turn. */
 void kb_box_turn(struct kvmbox_box *box);
 /* A posted write arrives at t: the slice ends there. */

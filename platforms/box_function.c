@@ -105,19 +105,13 @@ static void push(void *opaque)
 {
 	struct kvmbox_function *f = opaque;
 	struct kvmbox_box *box = f->box;
-	enum kb_host host;
 
 	if (!f->unpushed)
 		return;
 	f->unpushed = false;
 	if (f->mode == KVMBOX_SYNCHRONISED && !kb_box_catch_up(box))
 		return;
-	host = kb_box_host(box, KB_HOST_SIMULATOR);
-	if (box->ops->push(box->opaque, f) < 0)
-		box->cancelled = true;
-	kb_box_refresh(box);
-	kb_box_host(box, host);
-	kb_clock_reach(&box->pc->vcpu->clock, box->sim_ps);
+	kb_box_push(box, f);
 }
 
 static enum kvmbox_space space_of(const struct kvmbox_function *f, unsigned bar)

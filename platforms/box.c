@@ -494,7 +494,7 @@ static void get_host_time(const struct kvmbox_box *box, struct kvmbox_stats *s)
 }
 
 _Static_assert(KVMBOX_OVERSHOOT_BUCKETS == KB_HISTOGRAM_BUCKETS, "the buckets are the histogram's");
-_Static_assert(KB_EXIT_KINDS == 8 && KB_SLICE_ENDS == 6,
+_Static_assert(KB_EXIT_KINDS == 9 && KB_SLICE_ENDS == 6,
 	       "each has a field in struct kvmbox_stats, a line below, and two in stats.c, for the table and JSON");
 
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
@@ -509,7 +509,8 @@ void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 		.entries = v->entries,
 		.exits_mmio = exits[KB_EXIT_MMIO], .exits_pio = exits[KB_EXIT_PIO], .exits_hlt = exits[KB_EXIT_HLT],
 		.exits_kick = exits[KB_EXIT_KICK], .exits_window = exits[KB_EXIT_WINDOW],
-		.exits_msr = exits[KB_EXIT_MSR], .exits_step = exits[KB_EXIT_STEP], .exits_other = exits[KB_EXIT_OTHER],
+		.exits_msr = exits[KB_EXIT_MSR], .exits_step = exits[KB_EXIT_STEP], .exits_assist = exits[KB_EXIT_ASSIST],
+		.exits_other = exits[KB_EXIT_OTHER],
 		.slices_quantum = ended[KB_SLICE_QUANTUM], .slices_timer = ended[KB_SLICE_TIMER],
 		.slices_event = ended[KB_SLICE_EVENT], .slices_access = ended[KB_SLICE_ACCESS],
 		.slices_halt = ended[KB_SLICE_HALT], .slices_end = ended[KB_SLICE_END],

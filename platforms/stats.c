@@ -190,6 +190,7 @@ static void print_exits(struct table *t, const struct kvmbox_stats *s)
 	count_part(t, "interrupt window", s->exits_window);
 	count_part(t, "MSR access", s->exits_msr);
 	count_part(t, "single step", s->exits_step);
+	count_part(t, "assist", s->exits_assist);
 	count_part(t, "other", s->exits_other);
 }
 
@@ -285,7 +286,7 @@ static const struct {
 	FIELD(host_ns), FIELD(host_guest_ns), FIELD(host_stolen_ns), FIELD(host_exits_ns), FIELD(host_simulator_ns), FIELD(host_idle_ns),
 	FIELD(host_kvm_ns),
 	FIELD(entries), FIELD(exits), FIELD(exits_mmio), FIELD(exits_pio), FIELD(exits_hlt), FIELD(exits_kick),
-	FIELD(exits_window), FIELD(exits_msr), FIELD(exits_step), FIELD(exits_other),
+	FIELD(exits_window), FIELD(exits_msr), FIELD(exits_step), FIELD(exits_assist), FIELD(exits_other),
 	FIELD(slices), FIELD(slices_quantum), FIELD(slices_timer), FIELD(slices_event), FIELD(slices_access),
 	FIELD(slices_halt), FIELD(slices_end), FIELD(stalls), FIELD(yields),
 	FIELD(steps), FIELD(interrupts), FIELD(nmis), FIELD(msis), FIELD(transports), FIELD(transport_errors), FIELD(dma_bytes),

@@ -143,6 +143,7 @@ static void list_behaviour(const struct kb_behaviour *b, struct kvmbox_probe_res
 	}
 	probe->tsc_khz = b->tsc_khz;
 	probe->ring0_native = b->native[0];
+	probe->syscalls = b->syscall;
 	memcpy(probe->step, b->step, sizeof(probe->step));
 	memcpy(probe->exit_ps, b->exit_ps, sizeof(probe->exit_ps));
 	for (i = 0; i < 2; i++) {

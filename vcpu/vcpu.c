@@ -130,6 +130,7 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 		return;
 	kb_kick_unbind(&v->kick);
 	kb_clock_destroy(&v->clock);
+	kb_assist_destroy(v);
 	if (v->run)
 		v->vm->api->munmap(v->run, v->vm->run_size);
 	if (v->fd >= 0)

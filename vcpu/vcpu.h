@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vcpu/assist.h"
 #include "vcpu/clock.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/guest_tsc.h"
@@ -52,6 +53,7 @@ enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_
 /* Why the guest was left, for the statistics; kvmbox_get_stats() has a field for each. */
 enum kb_exit_kind {
 	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW, KB_EXIT_MSR, KB_EXIT_STEP,
+	KB_EXIT_ASSIST, /* completed by the box what KVM could not */
 	KB_EXIT_OTHER, /* handled without a device, or the end of the run */
 	KB_EXIT_KINDS
 };
@@ -84,6 +86,7 @@ struct kb_vcpu {
 	struct kb_clock clock;
 	struct kb_steal steal;
 	struct kb_step step;
+	struct kb_assist assist;
 	struct kb_kick kick;
 	struct kb_view view;         /* what the guest can see of the TSC in a stay */
 	struct kb_guest_tsc tsc;     /* the clocks it reads without an exit */

@@ -351,7 +351,7 @@ struct kvmbox_stats {
 	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
 
 	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */
-	uint64_t exits;             /* the sum of the next eight */
+	uint64_t exits;             /* the sum of the next nine */
 	uint64_t exits_mmio;        /* accesses to memory addresses */
 	uint64_t exits_pio;         /* accesses to ports */
 	uint64_t exits_hlt;
@@ -359,6 +359,7 @@ struct kvmbox_stats {
 	uint64_t exits_window;      /* the guest has become ready for an interrupt that waits */
 	uint64_t exits_msr;         /* accesses to MSRs that the box serves, or that nobody knows */
 	uint64_t exits_step;        /* a single step is done */
+	uint64_t exits_assist;      /* the box completed what KVM on this host cannot */
 	uint64_t exits_other;
 
 	uint64_t slices;            /* the sum of the next six */

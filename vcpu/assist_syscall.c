@@ -14,6 +14,8 @@
 #define STEP (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP)
 #define DR7_L0 1u
 
+#define FREE_FLAGS 0x244dd5u /* RFLAGS that ring 3 may change: status, TF, DF, NT, AC, ID */
+
 #define PF_USER 4u
 #define PF_FETCH 16u
 
@@ -91,8 +93,8 @@ bool kb_assist_syscall(struct kb_vcpu *v)
 		return false;
 	r->rip = f.rip;
 	r->rsp = f.rsp;
-	/* The flags are those of the frame: what R11 says may be the program's invention. */
-	r->r11 = f.rflags & ~(uint64_t)X86_EFLAGS_RF;
+	/* R11 could be the program's invention: it gets what it may set itself. Ring 3 has interrupts on. */
+	r->r11 = (r->r11 & FREE_FLAGS) | X86_EFLAGS_IF | X86_EFLAGS_FIXED;
 	r->rflags = (r->r11 & ~v->assist.fmask) | X86_EFLAGS_FIXED;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 	v->run->if_flag = v->run->ready_for_interrupt_injection = !!(r->rflags & X86_EFLAGS_IF);

@@ -483,6 +483,8 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 	int code, rc = s->armed ? 0 : kb_step_begin(v, err);
 
 	if (!rc && kb_assist_syscall(v)) {
+		if (!s->guest_tf) /* ours, from stepping */
+			regs(v)->r11 &= ~(uint64_t)X86_EFLAGS_TF;
 		retire(v, &stay, 1, false);
 		return 0;
 	}

@@ -5,6 +5,9 @@ using namespace fixture;
 
 namespace {
 
+// The kernel's struct has another size in C++.
+constexpr unsigned long get_xsave = _IOR(KVMIO, 0xa4, uint8_t[4096]), set_xsave = _IOW(KVMIO, 0xa5, uint8_t[4096]);
+
 class assist : public stepped {
 protected:
 	void SetUp() override
@@ -92,6 +95,8 @@ GUEST_CODE(entry, R"(
 	out %eax, %dx
 	mov %cs, %eax
 	out %eax, %dx
+	mov %r11d, %eax
+	out %eax, %dx
 	mov %r11, 0x100000
 	mov %rcx, 0x100008
 	mov %rsp, 0x100010
@@ -146,4 +151,74 @@ TEST_F(assist, Calls)
 		printf("%lx\n", peek<uint64_t>(0x100000 + 8 * i));
 	for (int i = 0; i < KB_ASSIST_KINDS; i++)
 		printf("%s %lu\n", kb_assist_kind_name(kb_assist_kind(i)), (unsigned long)v->assist.done[i]);
+}
+
+// rdi: how; saves to 0x100000, restores from 0x102000.
+#define XSAVE_GUEST(name, save, restore)                                                                       \
+	GUEST_CODE(name, "mov $7, %eax\nxor %edx, %edx\nmov $0x100000, %edi\nmov $0x102000, %esi\n" save " (%rdi)\n" \
+		   restore " (%rsi)\nmov $0x1ff, %edx\nout %al, %dx\n")
+XSAVE_GUEST(standard, "xsave64", "xrstor64")
+XSAVE_GUEST(compacted, "xsavec64", "xrstor64")
+
+class xsave : public assist {
+protected:
+	uint8_t area[4096]{}, *got = nullptr;
+	uint32_t avx = 0;
+
+	void pattern(uint8_t *to, uint8_t seed, uint64_t bv)
+	{
+		memset(to, 0, 4096);
+		for (unsigned i = 0; i < 128; i++)
+			if (i % 16 < 10)
+				to[32 + i] = uint8_t(seed + i);
+		const uint16_t fcw = 0x27f;
+		const uint32_t mxcsr[2] = {0x1fa0, 0x2ffff};
+		memcpy(to, &fcw, 2);
+		memcpy(to + 24, mxcsr, 8);
+		for (unsigned i = 0; i < 256; i++)
+			to[160 + i] = uint8_t(seed * 3 + i), to[576 + i] = uint8_t(seed * 7 + i);
+		memcpy(to + 512, &bv, 8);
+	}
+	void put(const uint8_t *from)
+	{
+		ASSERT_EQ(kb_kvm_linux.ioctl(v->fd, set_xsave, const_cast<uint8_t *>(from)), 0);
+	}
+	void run_it(const uint8_t *start, const uint8_t *end)
+	{
+		load(start, end, bp_start, bp_end, 0);
+		kvm_sregs sr;
+		kvm_xcrs x{};
+		x.nr_xcrs = 1;
+		x.xcrs[0].value = 7;
+		ASSERT_EQ(kb_kvm_linux.ioctl(v->fd, KVM_GET_SREGS, &sr), 0);
+		sr.cr4 |= 0x40000;
+		ASSERT_EQ(kb_kvm_linux.ioctl(v->fd, KVM_SET_SREGS, &sr), 0);
+		ASSERT_EQ(kb_kvm_linux.ioctl(v->fd, KVM_SET_XCRS, &x), 0);
+		pattern(area, 1, 7);
+		put(area);
+		uint8_t other[4096];
+		pattern(other, 2, 7);
+		kb_bus_write(&vm->mem, 0x102000, other, 832);
+		ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+	}
+};
+
+TEST_F(xsave, Standard)
+{
+	run_it(standard_start, standard_end);
+	uint8_t saved[832], state[4096], other[4096];
+	kb_bus_read(&vm->mem, 0x100000, saved, sizeof(saved));
+	EXPECT_EQ(memcmp(saved, area, 512 - 96), 0);
+	EXPECT_EQ(memcmp(saved + 512, area + 512, 320), 0);
+	ASSERT_EQ(kb_kvm_linux.ioctl(v->fd, get_xsave, state), 0);
+	pattern(other, 2, 7);
+	memset(state + 416, 0, 96);
+	EXPECT_EQ(memcmp(state + 32, other + 32, 480), 0);
+	EXPECT_EQ(memcmp(state + 576, other + 576, 256), 0);
+	EXPECT_EQ(v->assist.done[KB_ASSIST_XSAVE], 2u);
+}
+TEST_F(xsave, Compacted)
+{
+	run_it(compacted_start, compacted_end);
+	EXPECT_EQ(peek<uint64_t>(0x100000 + 520), 7u | 1ull << 63);
 }

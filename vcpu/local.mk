@@ -18,7 +18,7 @@ libkbvcpu_la_SOURCES = \
 	vcpu/msr.c vcpu/msr.h \
 	vcpu/perf.c vcpu/perf.h \
 	vcpu/probe.c vcpu/probe.h vcpu/probe_behaviour.c vcpu/probe_behaviour.h \
-	vcpu/probe_guest.S vcpu/probe_guest.h \
+	vcpu/probe_assists.c vcpu/probe_assists.h vcpu/probe_guest.S vcpu/probe_guest.h vcpu/probe_vm.c vcpu/probe_vm.h \
 	vcpu/pvclock.c vcpu/pvclock.h \
 	vcpu/run.c vcpu/run.h vcpu/step.c vcpu/step.h vcpu/step_user.c vcpu/step_user.h \
 	vcpu/steal.c vcpu/steal.h vcpu/vcpu.c vcpu/vcpu.h vcpu/view.c vcpu/view.h vcpu/where.c vcpu/x86.h \

@@ -16,7 +16,7 @@ protected:
 		if (IsSkipped() || HasFatalFailure())
 			return;
 		const kvmbox_probe_result *host = kb_probe_cached();
-		needs = {!host->ring0_native, !host->syscalls};
+		needs = {!host->ring0_insns, !host->syscalls};
 		free_clock();
 		ASSERT_EQ(kb_assist_init(v, &needs, &err), 0) << err.msg;
 		ASSERT_EQ(kb_msrs_install(&v->msrs, vm->api, vm->fd, &err), 0) << err.msg;

@@ -375,6 +375,8 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 		box->end = KVMBOX_END_ERROR;
 	end_statistics(box);
 	box->running = false;
+	if (box->end != KVMBOX_END_STOPPED && box->end != KVMBOX_END_COUNTED)
+		kb_assist_log(box->pc->vcpu);
 	return rc;
 }
 
@@ -494,14 +496,14 @@ static void get_host_time(const struct kvmbox_box *box, struct kvmbox_stats *s)
 }
 
 _Static_assert(KVMBOX_OVERSHOOT_BUCKETS == KB_HISTOGRAM_BUCKETS, "the buckets are the histogram's");
-_Static_assert(KB_EXIT_KINDS == 9 && KB_SLICE_ENDS == 6,
+_Static_assert(KB_EXIT_KINDS == 9 && KB_SLICE_ENDS == 6 && KB_ASSIST_KINDS == 8,
 	       "each has a field in struct kvmbox_stats, a line below, and two in stats.c, for the table and JSON");
 
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 {
 	const struct kb_vcpu_stats *v = &box->pc->vcpu->stats;
 	const struct kb_vm *vm = box->pc->vm;
-	const uint64_t *exits = v->exits, *ended = box->slice.ended;
+	const uint64_t *exits = v->exits, *ended = box->slice.ended, *assists = box->pc->vcpu->assist.done;
 	unsigned i;
 
 	*s = (struct kvmbox_stats){
@@ -514,6 +516,10 @@ void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 		.slices_quantum = ended[KB_SLICE_QUANTUM], .slices_timer = ended[KB_SLICE_TIMER],
 		.slices_event = ended[KB_SLICE_EVENT], .slices_access = ended[KB_SLICE_ACCESS],
 		.slices_halt = ended[KB_SLICE_HALT], .slices_end = ended[KB_SLICE_END],
+		.assists_syscall = assists[KB_ASSIST_SYSCALL], .assists_fault = assists[KB_ASSIST_FAULT],
+		.assists_int = assists[KB_ASSIST_INT], .assists_xsave = assists[KB_ASSIST_XSAVE],
+		.assists_system = assists[KB_ASSIST_SYSTEM], .assists_integer = assists[KB_ASSIST_INTEGER],
+		.assists_native = assists[KB_ASSIST_NATIVE], .assists_undefined = assists[KB_ASSIST_UNDEFINED],
 		.stalls = v->stalls, .yields = box->yields,
 		.steps = v->steps, .interrupts = v->interrupts, .nmis = v->nmis, .msis = box->pc->msis,
 		.transports = box->transports, .transport_errors = box->transport_errors,

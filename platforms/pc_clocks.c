@@ -141,8 +141,12 @@ static void take_msrs(struct kb_pc *pc)
 static int init_assists(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	const struct kvmbox_probe_result *host = kb_probe_cached();
-	const struct kb_assist_needs needs = { .insns = !host->ring0_insns, .syscall = !host->syscalls };
+	const struct kb_assist_needs needs = {
+		.insns = !host->ring0_insns, .syscall = !host->syscalls, .hypercall = !host->hypercalls,
+	};
 
+	if (pc->cfg->assists == KVMBOX_ASSISTS_NO)
+		return 0;
 	return kb_assist_init(pc->vcpu, &needs, err);
 }
 

@@ -2,6 +2,7 @@
 #include "vcpu/assist.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -165,11 +166,12 @@ static int complete(struct kb_assisted *a, bool moved, struct kvmbox_error *err)
 	struct kb_vcpu *v = a->v;
 	bool trap = regs(v)->rflags & X86_EFLAGS_TF && !v->step.armed && a->vector < 0;
 
-	if (!moved)
+	if (!moved) {
 		a->r.rip += a->in.length;
-	if (!a->code64)
-		a->r.rip &= 0xffffffffu;
-	a->r.rflags &= ~(uint64_t)X86_EFLAGS_RF;
+		if (!a->code64)
+			a->r.rip &= 0xffffffffu;
+		a->r.rflags &= ~(uint64_t)X86_EFLAGS_RF;
+	}
 	*regs(v) = a->r;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 	kb_step_completed(v);
@@ -232,6 +234,24 @@ int kb_assist_insn(struct kb_vcpu *v, struct kvmbox_error *err)
 	return end;
 }
 
+#define HYPERCALL_UNKNOWN (-1000ll) /* KVM_ENOSYS (linux/kvm_para.h) */
+
+void kb_assist_kicked(struct kb_vcpu *v)
+{
+	const struct kvm_sregs *s = sregs(v);
+	uint8_t b[3];
+
+	if (!v->assist.needs.hypercall || !v->sync_regs || kb_user(s) ||
+	    kb_linear_read(v, kb_code64(s) ? regs(v)->rip : (s->cs.base + regs(v)->rip) & 0xffffffffu, b, 3) != 3 ||
+	    b[0] != 0x0f || b[1] != 0x01 || (b[2] != 0xc1 && b[2] != 0xd9)) /* VMCALL, VMMCALL */
+		return;
+	regs(v)->rax = (uint64_t)HYPERCALL_UNKNOWN & (kb_code64(s) ? UINT64_MAX : UINT32_MAX);
+	regs(v)->rip += 3;
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+	v->assist.done[KB_ASSIST_SYSTEM]++;
+	kb_step_completed(v);
+}
+
 /* ---- life ---------------------------------------------------------------------------- */
 
 static bool take_syscall_msr(void *opaque, uint32_t index, uint64_t value)
@@ -261,4 +281,18 @@ int kb_assist_init(struct kb_vcpu *v, const struct kb_assist_needs *needs, struc
 	v->assist.on = true;
 	v->assist.needs = *needs;
 	return needs->syscall ? kb_msrs_add(&v->msrs, &range, err) : 0;
+}
+
+void kb_assist_log(struct kb_vcpu *v)
+{
+	char text[400] = "";
+	size_t n = 0;
+	int i;
+
+	for (i = 0; i < KB_ASSIST_KINDS; i++)
+		if (v->assist.done[i] && n < sizeof(text))
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%" PRIu64 " %s", n ? ", " : "", v->assist.done[i],
+					      kb_assist_kind_name((enum kb_assist_kind)i));
+	if (n)
+		kb_logf(v->vm->log, KVMBOX_LOG_INFO, "completed in KVM's place: %s", text);
 }

@@ -38,6 +38,7 @@ enum kb_assist_kind {
 struct kb_assist_needs {
 	bool insns;   /* instructions of ring 0 */
 	bool syscall; /* SYSCALL from ring 3 */
+	bool hypercall; /* VMCALL, which loops in KVM for ever */
 };
 
 struct kb_assist_native;
@@ -71,10 +72,15 @@ static inline void kb_assist_disarmed(struct kb_assist *a)
 }
 /* The guest is at the start of its #PF handler, maybe: brings SYSCALL to its end. True: it was that. */
 bool kb_assist_syscall(struct kb_vcpu *v);
+/* A signal ended the stay. Should the guest hang in a hypercall, it gets the answer of a KVM that knows none. */
+void kb_assist_kicked(struct kb_vcpu *v);
 /* KVM_EXIT_DEBUG while nobody steps. False: not ours. */
 bool kb_assist_debug(struct kb_vcpu *v);
 /* Name of the instruction at RIP and its length, for reports; "?" if there is none. */
 void kb_assist_name(struct kb_vcpu *v, char *buf, unsigned size);
+
+/* What was completed so far, to the log; nothing if that is nothing. */
+void kb_assist_log(struct kb_vcpu *v);
 
 /* "system calls" and so on, for reports. */
 const char *kb_assist_kind_name(enum kb_assist_kind kind);

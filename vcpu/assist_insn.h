@@ -69,6 +69,7 @@ void *kb_assist_host(struct kb_assisted *a, const struct kb_assist_span *span);
 
 /* Each tries; KB_ASSIST_CANNOT: not its kind. */
 int kb_assist_system(struct kb_assisted *a, struct kvmbox_error *err);
+int kb_assist_iret(struct kb_assisted *a, struct kvmbox_error *err);
 int kb_assist_integer(struct kb_assisted *a);
 int kb_assist_xsave(struct kb_assisted *a, struct kvmbox_error *err);
 int kb_assist_run_native(struct kb_assisted *a, struct kvmbox_error *err);

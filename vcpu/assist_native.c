@@ -222,7 +222,7 @@ static int enter(struct kb_assisted *a, struct kb_probe_vm *g, const struct kb_f
 }
 
 /* KB_ASSIST_DONE, or the exception that the CPU raised. */
-static int outcome(struct kb_assisted *a, struct kb_probe_vm *g)
+static int outcome(struct kb_assisted *a, struct kb_probe_vm *g, bool unaligned)
 {
 	uint32_t vector;
 
@@ -238,14 +238,18 @@ static int outcome(struct kb_assisted *a, struct kb_probe_vm *g)
 		return kb_assist_fault(a, a->s->cr4 & X86_CR4_OSXMMEXCPT ? X86_VECTOR_XM : X86_VECTOR_UD);
 	case X86_VECTOR_MF:
 		return a->s->cr0 & X86_CR0_NE ? kb_assist_fault(a, X86_VECTOR_MF) : KB_ASSIST_CANNOT;
-	case 0: case X86_VECTOR_UD:
-		return kb_assist_fault(a, (int)vector);
+	case X86_VECTOR_UD:
+		if (unaligned) /* a #GP in ring 3, which kvm_pvm makes this of */
+			return kb_assist_fault_code(a, X86_VECTOR_GP, 0);
+		return kb_assist_fault(a, X86_VECTOR_UD);
+	case 0:
+		return kb_assist_fault(a, 0);
 	default:
 		return KB_ASSIST_CANNOT;
 	}
 }
 
-static int execute(struct kb_assisted *a, struct kb_probe_vm *g, bool fpu, struct kvmbox_error *err)
+static int execute(struct kb_assisted *a, struct kb_probe_vm *g, bool fpu, bool unaligned, struct kvmbox_error *err)
 {
 	struct kvm_regs r;
 	struct kb_fpu state;
@@ -258,7 +262,7 @@ static int execute(struct kb_assisted *a, struct kb_probe_vm *g, bool fpu, struc
 	rc = kb_probe_run(g);
 	if (rc < 0)
 		return kb_fail(err, -rc, "completing an instruction: KVM_RUN failed: %s", strerror(-rc));
-	end = outcome(a, g);
+	end = outcome(a, g, unaligned);
 	if (end == KB_ASSIST_CANNOT)
 		return end;
 	if (end == KB_ASSIST_DONE) {
@@ -330,7 +334,7 @@ int kb_assist_run_native(struct kb_assisted *a, struct kvmbox_error *err)
 		return KB_ASSIST_CANNOT;
 	memcpy(insn + length, (const uint8_t[]){ 0xe6, PG_PORT_OUT }, 2); /* OUT imm8, AL */
 	memcpy(n->g.ram + PG_INSN, insn, length + 2);
-	end = execute(a, &n->g, kind != INTEGER, err);
+	end = execute(a, &n->g, kind != INTEGER, mem && size > 8 && span.linear % size, err);
 	if (!end && writes)
 		kb_assist_write(a, &span, 0, n->g.ram + at, size);
 	return end;

@@ -1,7 +1,7 @@
 # vcpu/: KVM itself. Knows no device.
 noinst_LTLIBRARIES += libkbvcpu.la
 libkbvcpu_la_SOURCES = \
-	vcpu/assist.c vcpu/assist.h vcpu/assist_insn.h vcpu/assist_mem.c vcpu/assist_native.c vcpu/assist_integer.c \
+	vcpu/assist.c vcpu/assist.h vcpu/assist_insn.h vcpu/assist_mem.c vcpu/assist_native.c vcpu/assist_integer.c vcpu/assist_iret.c \
 	vcpu/assist_state.c vcpu/assist_state.h vcpu/assist_syscall.c vcpu/assist_system.c vcpu/assist_xsave.c \
 	vcpu/bus.c vcpu/bus.h \
 	vcpu/clock.c vcpu/clock.h vcpu/clock_fixed.c vcpu/clock_host.c vcpu/clock_perf.c \

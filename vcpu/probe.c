@@ -87,6 +87,7 @@ static bool step0(const struct kb_behaviour *b) { return b->step[0]; }
 static bool step3(const struct kb_behaviour *b) { return b->step[1]; }
 static bool syscalls(const struct kb_behaviour *b) { return b->syscall; }
 static bool insns(const struct kb_behaviour *b) { return b->insns; }
+static bool hypercall(const struct kb_behaviour *b) { return b->hypercall; }
 static bool lzcnt(const struct kb_behaviour *b) { return b->lzcnt; }
 static bool tzcnt(const struct kb_behaviour *b) { return b->tzcnt; }
 static bool tsc_offset(const struct kb_behaviour *b) { return b->tsc_offset; }
@@ -107,6 +108,8 @@ static const struct behaviour_line lines[] = {
 	  "SYSCALL does not reach the guest kernel by itself; the box completes it (assists=auto), at an exit for each and for each page fault", false, syscalls },
 	{ "ring 0 instructions", "INT3, POPCNT, XSAVE, vector code... in guest kernels",
 	  "KVM gives up on many; the box completes them (assists=auto), at an exit each", false, insns },
+	{ "hypercalls end", "VMCALL and VMMCALL in guest kernels",
+	  "they hang in KVM; the box ends them (assists=auto) at the next end of a slice, with KVM's answer to an unknown one", false, hypercall },
 	{ "ring 0 LZCNT", "counting leading zeros in guest kernels",
 	  "LZCNT silently gives what BSR gives, which nobody can mend: kernels must not use it (no lzcnt in their CPUID)", false, lzcnt },
 	{ "ring 0 TZCNT of 0", "counting trailing zeros in guest kernels",
@@ -154,6 +157,7 @@ static void list_behaviour(const struct kb_behaviour *b, struct kvmbox_probe_res
 	probe->ring0_native = b->native[0];
 	probe->syscalls = b->syscall;
 	probe->ring0_insns = b->insns;
+	probe->hypercalls = b->hypercall;
 	memcpy(probe->step, b->step, sizeof(probe->step));
 	memcpy(probe->exit_ps, b->exit_ps, sizeof(probe->exit_ps));
 	for (i = 0; i < 2; i++) {

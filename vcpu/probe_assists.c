@@ -7,6 +7,8 @@
 #include "vcpu/probe_guest.h"
 #include "vcpu/x86.h"
 
+#define HYPERCALL_NS 5000000 /* a thousand times what one takes */
+
 /* Does KVM give up on the piece in ring 0? 1 yes, 0: it gets to the end, or to an exception as a CPU may raise; -errno. */
 static int gives_up(struct kb_probe_vm *g, const uint8_t *piece)
 {
@@ -58,6 +60,25 @@ static int agrees(struct kb_probe_vm *g, const uint8_t *piece, bool *same)
 	return rc < 0 ? rc : 0;
 }
 
+/* On a KVM where it never ends, ring 0 stays at the instruction. */
+static int check_hypercall(struct kb_probe_vm *g, struct kb_behaviour *b)
+{
+	struct kvm_regs r;
+	int rc = kb_probe_start(g, kb_pg_hypercall, 0, 0);
+
+	if (rc < 0)
+		return rc;
+	kb_probe_arm(g, kb_probe_now_ns() + HYPERCALL_NS);
+	rc = kb_probe_run(g);
+	kb_probe_disarm(g);
+	b->hypercall = true;
+	if (rc != 1)
+		return rc;
+	rc = kb_probe_ioctl(g, g->vcpu, KVM_GET_REGS, &r);
+	b->hypercall = r.rip != PG_CODE + (uint64_t)(kb_pg_hypercall - kb_pg_start);
+	return rc;
+}
+
 int kb_probe_assists(struct kb_probe_vm *g, struct kb_behaviour *b)
 {
 	int rc = check_insns(g, b);
@@ -66,5 +87,7 @@ int kb_probe_assists(struct kb_probe_vm *g, struct kb_behaviour *b)
 		rc = agrees(g, kb_pg_lzcnt, &b->lzcnt);
 	if (!rc)
 		rc = agrees(g, kb_pg_tzcnt, &b->tzcnt);
+	if (!rc)
+		rc = check_hypercall(g, b);
 	return rc;
 }

@@ -29,6 +29,7 @@ struct kb_behaviour {
 	bool window;         /* interrupt-window exit after STI */
 	/* Ring 0: */
 	bool insns;          /* KVM does what instructions there are, or at least does not give up on those tried */
+	bool hypercall;      /* VMCALL ends, whatever comes of it */
 	bool lzcnt, tzcnt;   /* these are what they are in ring 3 */
 };
 

@@ -129,6 +129,10 @@ kb_pg_\name:
 	tzcnt %ebx, %eax
 	outl %eax, $PG_PORT_OUT
 
+	piece hypercall
+	vmcall
+	outb %al, $PG_PORT_OUT
+
 	.org kb_pg_start + PG_INSN - PG_CODE /* an error if that is behind */
 	piece end
 

@@ -17,7 +17,7 @@
 /* Pieces of the micro guest. */
 extern const uint8_t kb_pg_start[], kb_pg_out[], kb_pg_loop[], kb_pg_spin[], kb_pg_steps[], kb_pg_syscall[],
 	kb_pg_lstar[], kb_pg_tsc[], kb_pg_stamps[], kb_pg_halt[], kb_pg_window[], kb_pg_irq[], kb_pg_traps[], kb_pg_int3[], kb_pg_popcnt[], kb_pg_cx16[],
-	kb_pg_fwait[], kb_pg_movd[], kb_pg_xsave[], kb_pg_lzcnt[], kb_pg_tzcnt[], kb_pg_end[];
+	kb_pg_fwait[], kb_pg_movd[], kb_pg_xsave[], kb_pg_lzcnt[], kb_pg_tzcnt[], kb_pg_hypercall[], kb_pg_end[];
 
 struct kb_probe_vm {
 	const struct kb_kvm_api *api;

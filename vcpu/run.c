@@ -283,6 +283,7 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 		v->stats.exits[KB_EXIT_KICK]++;
 		watch_progress(v);
 		end_slice(v, deadline);
+		kb_assist_kicked(v);
 		return 0;
 	}
 	if (code)

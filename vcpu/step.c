@@ -432,6 +432,7 @@ static int after(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbo
 	if (code == EINTR) {
 		v->stats.exits[KB_EXIT_KICK]++;
 		interrupted(v, stay);
+		kb_assist_kicked(v);
 		return 0;
 	}
 	if (code)

@@ -17,6 +17,7 @@
 
 #define X86_CR4_PSE 0x10u
 #define X86_CR4_PAE 0x20u
+#define X86_CR4_PGE 0x80u
 #define X86_CR4_OSFXSR 0x200u
 #define X86_CR4_OSXMMEXCPT 0x400u
 
@@ -42,6 +43,7 @@
 #define X86_EFLAGS_TF 0x100u
 #define X86_EFLAGS_IF 0x200u
 #define X86_EFLAGS_OF 0x800u
+#define X86_EFLAGS_IOPL 0x3000u
 #define X86_EFLAGS_NT 0x4000u
 #define X86_EFLAGS_RF 0x10000u
 #define X86_EFLAGS_VM 0x20000u

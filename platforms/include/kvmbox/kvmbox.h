@@ -63,6 +63,12 @@ enum kvmbox_tsc {
 	KVMBOX_TSC_HOST,  /* the host's TSC, exits, simulation and all */
 };
 
+/* What the box does about what KVM on this host cannot (vcpu/assist.h). */
+enum kvmbox_assists {
+	KVMBOX_ASSISTS_AUTO, /* completes it; what this host needs, and only that, was found out at the start */
+	KVMBOX_ASSISTS_NO,   /* nothing: such an instruction ends the run with a report */
+};
+
 /* How accesses of a function meet simulated time. */
 enum kvmbox_access_mode {
 	KVMBOX_SYNCHRONISED,  /* simulator first reaches the guest's time; delay starts at 0 */
@@ -99,6 +105,7 @@ struct kvmbox_config {
 	bool pvclock;             /* kvm-clock: a page from which the guest reads simulated time without an exit */
 	enum kvmbox_tsc tsc;
 	uint64_t tsc_bound_ps;    /* tsc=guest: set the TSC at an entry when it would be off by more */
+	enum kvmbox_assists assists;
 	char *start_date;         /* RTC and wall clock at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
 	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
@@ -371,6 +378,16 @@ struct kvmbox_stats {
 	uint64_t slices_end;        /* kvmbox_run() ended: stopped, guest's exit or reset, error */
 	uint64_t stalls;            /* slices, or rests of them, too short to run in: charged instead */
 	uint64_t yields;            /* check_wait calls */
+
+	/* What the box completed at exits_assist, or while it stepped the guest. */
+	uint64_t assists_syscall;   /* system calls from ring 3 */
+	uint64_t assists_fault;     /* page faults that had to be told from these */
+	uint64_t assists_int;       /* INT3, INT n, IRET */
+	uint64_t assists_xsave;     /* XSAVE, XRSTOR and their kin */
+	uint64_t assists_system;    /* other instructions of kernels */
+	uint64_t assists_integer;   /* POPCNT, CMPXCHG16B */
+	uint64_t assists_native;    /* vector, x87 and the like: run by the CPU in a VM of their own */
+	uint64_t assists_undefined; /* no instructions: #UD */
 
 	uint64_t steps;             /* instructions while the guest was stepped (clock=step, kvmbox_stop_after()) */
 	uint64_t interrupts, nmis;  /* that the CPU took */

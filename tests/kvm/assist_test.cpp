@@ -767,7 +767,7 @@ TEST_F(assist, guest_that_steps_itself)
 // A software interrupt, an exception, then to ring 3, whose fault ends it. The handlers end in IRET.
 CODE32(prot32, "int $0x21\nincl 0x100000\nud2\nincl 0x100000\n"
 	       "push $0x2b\npush $0x6f000\npushf\npush $0x23\npush $0x10400\niret\n"
-	       ".org prot32_start + 0x400\nmov %cs, 0x100008\nmov %esp, 0x10000c\nmov %ds, 0x100010\ncli\n1: jmp 1b")
+	       ".org prot32_start + 0x400\nmov %cs, %ss:0x100008\nmov %esp, %ss:0x10000c\nmov %ds, %ss:0x100010\ncli\n1: jmp 1b")
 CODE32(int32, "incl 0x100004\niret\n")
 CODE32(ud32, "addl $2, (%esp)\niret\n")
 CODE32(gp32, "out %al, $0xf0\n1: jmp 1b")
@@ -809,8 +809,7 @@ TEST_F(prot, interrupts_exceptions_and_iret_to_both_rings)
 	EXPECT_EQ(peek<uint16_t>(data_gpa + 8), 0x23u);
 	EXPECT_EQ(peek<uint32_t>(data_gpa + 12), 0x6f000u);
 	EXPECT_EQ(peek<uint16_t>(data_gpa + 16), 0u) << "no segment of ring 0";
-	if (needs.insns)
-		EXPECT_EQ(done(KB_ASSIST_INT), 4u);
+	EXPECT_EQ(done(KB_ASSIST_INT), needs.insns ? 4u : 0u);
 }
 TEST_F(prot, iret_to_no_segment)
 {
@@ -841,9 +840,9 @@ TEST_F(assist, random_code)
 		uint8_t code[64];
 		for (uint8_t &b : code)
 			b = uint8_t(random());
-		for (unsigned at = 0; at < 48; at += 6 + random() % 6) {
+		for (size_t n = 0; n < 48; n += 6 + random() % 6) {
 			const char *head = heads[random() % (sizeof(heads) / sizeof(heads[0]))];
-			memcpy(code + at, head, strlen(head));
+			memcpy(code + n, head, strlen(head));
 		}
 		memcpy(code + 62, "\xe6\xf0", 2);
 		load(code, code + sizeof(code), random() % 4 ? 0 : 3);
@@ -858,7 +857,6 @@ TEST_F(assist, random_code)
 		on_yield = [&] { return ++yielded < 5 ? 0 : give_up(); };
 		told.clear();
 		ends[run()]++;
-		kvm_vcpu_events e{};
 		ASSERT_EQ(kb_vcpu_start_reset(v, &err), 0) << err.msg;
 	}
 	on_yield = nullptr;

@@ -92,7 +92,7 @@ static int internal_error(struct kb_vcpu *v, const char *where, struct kvmbox_er
 		n += (size_t)snprintf(data + n, sizeof(data) - n, "%s%" PRIx64, i ? " " : "", (uint64_t)run->internal.data[i]);
 	kb_assist_name(v, name, sizeof(name));
 	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
-		kb_fail(err, EIO, "neither KVM nor the box can execute this instruction (%s) here; %s. %s", name, where,
+		kb_fail(err, EIO, "KVM cannot emulate this instruction (%s), and the box does not complete it; %s. %s", name, where,
 			v->assist.on ? "Use another one: plain moves for device accesses, and in ring 0 nothing unusual"
 			: "With assists=auto the box completes many that KVM does not");
 	else

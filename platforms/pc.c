@@ -68,7 +68,7 @@ static void client_set_apic_base(void *opaque, uint64_t base)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_lapic_set_enabled(pc->lapic, base & (1u << 11));
+	kb_lapic_set_base(pc->lapic, base);
 	if ((base & ~0xfffull) != KB_LAPIC_BASE && kb_log_ratelimit(&pc->apic_moves))
 		kb_logf(&pc->log, KVMBOX_LOG_WARNING,
 		       "the guest moved its local APIC to 0x%llx; it stays at 0x%llx",
@@ -142,6 +142,8 @@ static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_er
 		rc = kb_pc_make_ram(pc, err);
 	if (!rc)
 		rc = make_cpu(pc, api, &cpuid, err);
+	if (!rc)
+		rc = kb_pc_add_msrs(pc, err);
 	if (!rc)
 		rc = kb_pc_make_clocks(pc, &cpuid, err);
 	if (!rc)

@@ -119,6 +119,27 @@ static void wire_init(void *opaque)
 		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "INIT sent to the only CPU is ignored; reset through port 0xCF9 instead");
 }
 
+static uint64_t wire_tsc_reaches(void *opaque, uint64_t tsc)
+{
+	struct kb_pc *pc = opaque;
+
+	return kb_guest_tsc_reaches(&pc->vcpu->tsc, tsc);
+}
+
+static bool msr_read(void *opaque, uint32_t index, uint64_t *value)
+{
+	struct kb_pc *pc = opaque;
+
+	return kb_lapic_msr_read(pc->lapic, index, value);
+}
+
+static bool msr_write(void *opaque, uint32_t index, uint64_t value)
+{
+	struct kb_pc *pc = opaque;
+
+	return kb_lapic_msr_write(pc->lapic, index, value);
+}
+
 static void wire_reset(void *opaque, const char *how)
 {
 	struct kb_pc *pc = opaque;
@@ -166,6 +187,21 @@ static struct kb_line irq_line(struct kb_pc *pc, int irq)
 
 /* ---- chipset ------------------------------------------------------------------ */
 
+/* x2APIC registers cannot be taken from KVM, but it has none without a local APIC of its own. */
+int kb_pc_add_msrs(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	const struct kb_msr_range x2apic = {
+		.first = KB_LAPIC_MSR, .count = KB_LAPIC_MSRS, .read = msr_read, .write = msr_write, .opaque = pc,
+	};
+	const struct kb_msr_range deadline = {
+		.first = KB_LAPIC_MSR_DEADLINE, .count = 1, .take_reads = true, .take_writes = true,
+		.read = msr_read, .write = msr_write, .opaque = pc,
+	};
+	int rc = kb_msrs_add(&pc->vcpu->msrs, &x2apic, err);
+
+	return rc ? rc : kb_msrs_add(&pc->vcpu->msrs, &deadline, err);
+}
+
 static int make_interrupts(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_lapic_config lapic = {
@@ -178,8 +214,11 @@ static int make_interrupts(struct kb_pc *pc, struct kvmbox_error *err)
 		.msi = wire_ioapic_message, .opaque = pc,
 	};
 	struct kb_pic_config pic = { .io = &pc->vm->io, .out = { .set = wire_pic_intr, .opaque = pc } };
-	int rc = kb_lapic_create(&pc->lapic, &lapic, err);
+	int rc;
 
+	if (pc->vcpu->tsc.simulated)
+		lapic.tsc_reaches = wire_tsc_reaches;
+	rc = kb_lapic_create(&pc->lapic, &lapic, err);
 	if (!rc)
 		rc = kb_ioapic_create(&pc->ioapic, &ioapic, err);
 	if (!rc)

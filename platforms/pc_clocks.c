@@ -119,19 +119,20 @@ static enum kb_pvclock_by pvclock_server(struct kb_pc *pc)
 	return KB_PVCLOCK_NOBODY;
 }
 
-/* Takes the clocks' MSRs from KVM. With one that keeps them there can be neither the page nor a TSC of ours. */
-static void take_msrs(struct kb_pc *pc)
+/* Takes the MSRs that are the box's from KVM. With one that keeps them (false) there can be neither the page nor a TSC of ours. */
+static bool take_msrs(struct kb_pc *pc)
 {
 	struct kb_vcpu *v = pc->vcpu;
 	struct kvmbox_error why;
 
 	if (!kb_msrs_install(&v->msrs, pc->vm->api, pc->vm->fd, &why))
-		return;
+		return true;
 	if (v->pvclock.by == KB_PVCLOCK_BOX) {
 		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "no kvm-clock (pvclock): %s; the time register tells simulated time", why.msg);
 		v->pvclock.by = KB_PVCLOCK_NOBODY;
 	}
 	v->tsc.shifts = false;
+	return false;
 }
 
 int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_error *err)
@@ -146,7 +147,7 @@ int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_er
 		rc = kb_pvclock_init(&v->pvclock, pc->vm, pvclock_server(pc), &v->msrs, err);
 	if (rc)
 		return rc;
-	take_msrs(pc);
+	told.x2apic = take_msrs(pc);
 	rc = choose_tsc(pc, err);
 	if (rc)
 		return rc;

@@ -84,6 +84,7 @@ const ending endings[] = {
 	{"exits.elf", "", "debug\n", 0, false},
 	{"timer_pit.elf", "20 ticks of 999847 ns took ", "", 20 * 999847 * ns, false},
 	{"timer_lapic.elf", "lapic timer ", "", 30 * ms, false},
+	{"x2apic.elf", "x2apic timer: 5 ticks of 2 ms took ", "", 11 * ms, false},
 	{"rtc.elf", "rtc 00-01-01 00:00:0", "", 1 * s, false},
 	{"irq_nest.elf", "", "", 5 * ms, false},
 	{"ioapic.elf", "10 ticks of 999847 ns took ", "", 20 * ms, false},
@@ -192,7 +193,7 @@ std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
 }
 
 INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
-			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "rtc.elf", "irq_nest.elf",
+			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "x2apic.elf", "rtc.elf", "irq_nest.elf",
 					 "ioapic.elf", "hpet.elf", "acpi_pm.elf", "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
 					 "reset_vector.rom", "hostile_rom.rom"),
 			 guest_name);

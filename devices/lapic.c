@@ -370,20 +370,34 @@ bool kb_lapic_matches(const struct kb_lapic *l, uint32_t dest, bool logical)
 	}
 }
 
+unsigned kb_lapic_priority(const struct kb_lapic *l)
+{
+	return ppr(l);
+}
+
+bool kb_lapic_decode(uint64_t addr, uint32_t data, struct kb_lapic_message *m)
+{
+	m->dest = addr >> 12 & 0xff;
+	if (m->dest == 0xff)
+		m->dest = KB_LAPIC_BROADCAST;
+	m->logical = addr >> 2 & 1;
+	m->mode = (enum kb_lapic_mode)(data >> 8 & 7);
+	return addr >> 20 == KB_LAPIC_BASE >> 20;
+}
+
 bool kb_lapic_msi(struct kb_lapic *l, uint64_t addr, uint32_t data)
 {
-	uint32_t dest = addr >> 12 & 0xff;
-	enum kb_lapic_mode mode = (enum kb_lapic_mode)(data >> 8 & 7);
+	struct kb_lapic_message m;
 	bool level_triggered = data >> 15 & 1, assert_level = data >> 14 & 1;
 
-	if (addr >> 20 != KB_LAPIC_BASE >> 20)
+	if (!kb_lapic_decode(addr, data, &m))
 		drop(l, "no interrupt message address", addr);
-	else if (!kb_lapic_matches(l, dest == 0xff ? KB_LAPIC_BROADCAST : dest, addr >> 2 & 1))
-		drop(l, "no APIC has this destination", dest);
-	else if (mode == KB_LAPIC_SIPI)
+	else if (!kb_lapic_matches(l, m.dest, m.logical))
+		drop(l, "no APIC has this destination", m.dest & 0xff);
+	else if (m.mode == KB_LAPIC_SIPI)
 		drop(l, "reserved delivery mode in message data", data);
 	else if (!level_triggered || assert_level)
-		return kb_lapic_deliver(l, mode, (uint8_t)data, level_triggered);
+		return kb_lapic_deliver(l, m.mode, (uint8_t)data, level_triggered);
 	return false;
 }
 

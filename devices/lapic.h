@@ -99,6 +99,16 @@ int kb_lapic_ack(struct kb_lapic *l);
 bool kb_lapic_deliver(struct kb_lapic *l, enum kb_lapic_mode mode, uint8_t vector, bool level_triggered);
 /* Does a message to dest reach this APIC? Never while disabled by hardware. */
 bool kb_lapic_matches(const struct kb_lapic *l, uint32_t dest, bool logical);
+/* The lower, the sooner this APIC is given a lowest-priority message: its processor priority. */
+unsigned kb_lapic_priority(const struct kb_lapic *l);
+
+struct kb_lapic_message {
+	uint32_t dest; /* KB_LAPIC_BROADCAST: all */
+	bool logical;
+	enum kb_lapic_mode mode;
+};
+/* What a message addresses; false: it is none. */
+bool kb_lapic_decode(uint64_t addr, uint32_t data, struct kb_lapic_message *m);
 /*
  * A write to 0xFEExxxxx by a device. The destination mode bit is honoured whatever
  * the redirection hint, as chipsets do. Counted as dropped: other addresses, other

@@ -224,7 +224,7 @@ int kb_assist_insn(struct kb_vcpu *v, struct kvmbox_error *err)
 		return 1;
 	if (end < 0)
 		return end;
-	v->assist.done[a.kind]++;
+	v->stats.assists[a.kind]++;
 	if (end == KB_ASSIST_FAULTED)
 		return fault(&a, err);
 	end = complete(&a, end == KB_ASSIST_MOVED, err);
@@ -248,7 +248,7 @@ void kb_assist_kicked(struct kb_vcpu *v)
 	regs(v)->rax = (uint64_t)HYPERCALL_UNKNOWN & (kb_code64(s) ? UINT64_MAX : UINT32_MAX);
 	regs(v)->rip += 3;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-	v->assist.done[KB_ASSIST_SYSTEM]++;
+	v->stats.assists[KB_ASSIST_SYSTEM]++;
 	kb_step_completed(v);
 }
 
@@ -283,16 +283,16 @@ int kb_assist_init(struct kb_vcpu *v, const struct kb_assist_needs *needs, struc
 	return needs->syscall ? kb_msrs_add(&v->msrs, &range, err) : 0;
 }
 
-void kb_assist_log(struct kb_vcpu *v)
+void kb_assist_log(const struct kb_log *log, const uint64_t assists[KB_ASSIST_KINDS])
 {
 	char text[400] = "";
 	size_t n = 0;
 	int i;
 
 	for (i = 0; i < KB_ASSIST_KINDS; i++)
-		if (v->assist.done[i] && n < sizeof(text))
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%" PRIu64 " %s", n ? ", " : "", v->assist.done[i],
+		if (assists[i] && n < sizeof(text))
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%" PRIu64 " %s", n ? ", " : "", assists[i],
 					      kb_assist_kind_name((enum kb_assist_kind)i));
 	if (n)
-		kb_logf(v->vm->log, KVMBOX_LOG_INFO, "completed in KVM's place: %s", text);
+		kb_logf(log, KVMBOX_LOG_INFO, "completed in KVM's place: %s", text);
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "vcpu/error.h"
+#include "vcpu/log.h"
 
 struct kb_vcpu;
 
@@ -50,7 +51,6 @@ struct kb_assist {
 	uint64_t watched;              /* breakpoint KVM has, on the #PF handler; 0: none */
 	bool over;                     /* single-stepping past it */
 	struct kb_assist_native *native; /* made at the first need */
-	uint64_t done[KB_ASSIST_KINDS];
 };
 
 /*
@@ -79,8 +79,8 @@ bool kb_assist_debug(struct kb_vcpu *v);
 /* Name of the instruction at RIP and its length, for reports; "?" if there is none. */
 void kb_assist_name(struct kb_vcpu *v, char *buf, unsigned size);
 
-/* What was completed so far, to the log; nothing if that is nothing. */
-void kb_assist_log(struct kb_vcpu *v);
+/* What was completed, to the log; nothing if that is nothing. */
+void kb_assist_log(const struct kb_log *log, const uint64_t assists[KB_ASSIST_KINDS]);
 
 /* "system calls" and so on, for reports. */
 const char *kb_assist_kind_name(enum kb_assist_kind kind);

@@ -98,7 +98,7 @@ bool kb_assist_syscall(struct kb_vcpu *v)
 	r->rflags = (r->r11 & ~v->assist.fmask) | X86_EFLAGS_FIXED;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 	v->run->if_flag = v->run->ready_for_interrupt_injection = !!(r->rflags & X86_EFLAGS_IF);
-	v->assist.done[KB_ASSIST_SYSCALL]++;
+	v->stats.assists[KB_ASSIST_SYSCALL]++;
 	return true;
 }
 
@@ -130,7 +130,7 @@ bool kb_assist_debug(struct kb_vcpu *v)
 		return true;
 	if (regs(v)->rip != v->assist.watched) /* it was moved meanwhile */
 		return true;
-	v->assist.done[KB_ASSIST_FAULT]++;
+	v->stats.assists[KB_ASSIST_FAULT]++;
 	n = idle_insn(v);
 	if (n) {
 		regs(v)->rip += n;

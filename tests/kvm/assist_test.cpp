@@ -114,7 +114,7 @@ protected:
 		kb_kvm_linux.ioctl(v->fd, KVM_GET_SREGS, &s);
 		return s.cr2;
 	}
-	uint64_t done(kb_assist_kind k) { return v->assist.done[k]; }
+	uint64_t done(kb_assist_kind k) { return v->stats.assists[k]; }
 };
 
 #define NEEDS(what)                                                                                    \

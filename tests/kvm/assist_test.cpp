@@ -645,6 +645,69 @@ TEST_F(calls, stepped)
 	check();
 	EXPECT_EQ(v->stats.steps, 14u + 1 + 3 * 6 + 2 + 2 + 4 * 8 + 9) << "ring 0, ring 3's loop, the fault, the calls, its handler";
 }
+GUEST_CODE(tick, "incl 0x10002c\niretq\n")
+TEST_F(calls, with_interrupts_in_between)
+{
+	prepare(fault_plain_start, fault_plain_end);
+	kb_bus_write(&vm->mem, handler_gpa + 0x600, tick_start, size_t(tick_end - tick_start));
+	gate(0x30, handler_gpa + 0x600);
+	poke<uint32_t>(code_gpa + 0x401, 99); // 100 is the end
+	quantum_ps = 30000000;
+	kb_clock_destroy(&v->clock);
+	const uint64_t none[2] = {};
+	kb_clock_init_tsc(&v->clock, v->tsc_hz, 1.0, none);
+	on_yield = [this] { v->intr = true; return 0; };
+	on_ack = [this] { v->intr = false; return 0x30; };
+	good();
+	EXPECT_EQ(peek<uint32_t>(data_gpa), 100u);
+	EXPECT_GT(peek<uint32_t>(data_gpa + 0x2c), 10u);
+	EXPECT_EQ(peek<uint32_t>(data_gpa + 0x2c), v->stats.interrupts);
+	EXPECT_EQ(peek<uint32_t>(data_gpa + 0x28), 1u);
+}
+// A jump to the entry is no system call, whatever is in the registers.
+GUEST_CODE(jump, R"(
+	mov $0xc0000081, %ecx
+	xor %eax, %eax
+	mov $0x00230010, %edx
+	wrmsr
+	inc %ecx
+	mov $0x200000, %eax
+	xor %edx, %edx
+	wrmsr
+	mov $0x10400, %ecx
+	mov $0x202, %r11d
+	sysretq
+	.org jump_start + 0x400
+	mov $0x10404, %ecx
+	mov $0x200000, %eax
+	jmp *%rax
+)")
+TEST_F(calls, a_jump_is_none)
+{
+	prepare(fault_plain_start, fault_plain_end);
+	NEEDS(syscall);
+	kb_bus_write(&vm->mem, code_gpa, jump_start, size_t(jump_end - jump_start));
+	gate(14, handler_gpa + 16 * 14);
+	ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
+	EXPECT_EQ(told, (std::vector<unsigned>{vector_port + 14, end_port}));
+	EXPECT_EQ(peek<uint64_t>(regs().rsp), 0x15u);
+	EXPECT_EQ(peek<uint64_t>(regs().rsp + 8), entry_gpa);
+	EXPECT_EQ(done(KB_ASSIST_SYSCALL), 0u);
+}
+// The handler moves, the breakpoint follows: LIDT makes no exit, and the next one that comes will do.
+TEST_F(calls, another_handler_later)
+{
+	prepare(fault_nop_start, fault_nop_end);
+	gate(14, handler_gpa + 16 * 14);
+	int ports = 0;
+	// The first call's exit: only now the handler is the real one.
+	on_advance = [&] {
+		if (!ports++)
+			gate(14, handler_gpa + 0x400);
+	};
+	good();
+	check();
+}
 
 // ---- devices --------------------------------------------------------------------------------------------------------------
 

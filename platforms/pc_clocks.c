@@ -170,7 +170,7 @@ int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_er
 		rc = init_assists(pc, err);
 	if (rc)
 		return rc;
-	told.x2apic = take_msrs(pc);
+	told.x2apic = take_msrs(pc) || pc->irqchip;
 	rc = choose_tsc(pc, err);
 	if (rc)
 		return rc;
@@ -180,6 +180,7 @@ int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_er
 		told.paravirt = KB_PVCLOCK_FEATURES | (v->pvclock.several ? 0 : KB_PVCLOCK_STABLE);
 	told.tsc_khz = tsc_khz(pc);
 	told.tsc_simulated = v->tsc.simulated;
+	told.tsc_deadline = pc->irqchip ? kb_kvm_check(pc->vm->api, pc->vm->kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0 : v->tsc.simulated;
 	kb_cpuid_tell_clocks(cpuid, &told);
 	return kb_vcpu_set_cpuid(v, cpuid, err);
 }

@@ -50,6 +50,12 @@ enum kvmbox_clock_source {
 	KVMBOX_CLOCK_HOST,  /* the host's time, in the guest and out of it, as of any virtual machine */
 };
 
+/* Whose interrupt controllers and PIT the guest has. */
+enum kvmbox_irqchip {
+	KVMBOX_IRQCHIP_USER,   /* the box's models, on simulated time */
+	KVMBOX_IRQCHIP_KERNEL, /* KVM's: quicker, but their timers follow the wall clock. Only with clock=host and one CPU */
+};
+
 /* How a slice meets its end, an event due at t. */
 enum kvmbox_slices {
 	KVMBOX_SLICES_PRECISE, /* the guest is kicked early by the host's measured latency and stalls up to t */
@@ -90,6 +96,7 @@ struct kvmbox_config {
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
 	char *cpu;                /* CPUID edits: "+name,-name,..." */
+	enum kvmbox_irqchip irqchip;
 	unsigned cpus;            /* how many; they take turns on the thread of kvmbox_run() */
 	uint64_t cpu_quantum_ps;  /* longest lead of one CPU over another, so what an interrupt between them may be late; not 0 */
 	uint64_t quantum_ps;      /* longest lead of the guest over the simulator; not 0 */

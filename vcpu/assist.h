@@ -9,6 +9,10 @@
  * for one: the exit exists only because of the host. With clock=tsc that is the stay less the cost of an exit, with clock=fixed nothing
  * (but each access to a device costs an exit), with clock=step one instruction. A page fault seen by the breakpoint takes no time, either.
  *
+ * Not completed: ENTER with levels, SYSENTER, DAA and its kin, gathers and scatters, x87 and vector code in 16-bit modes, supervisor
+ * states of XSAVES. Out of reach, because KVM does something else without an exit: LZCNT and TZCNT of 0 (wrong results), MOVBE and RDPID
+ * (#UD) in ring 0; INT n and SYSENTER (#UD) in ring 3.
+ *
  * While the breakpoint is armed the guest's own breakpoints (DR0-DR3) do not work, and neither do they while it is stepped.
  */
 #ifndef KB_ASSIST_H
@@ -54,8 +58,8 @@ struct kb_assist {
 };
 
 /*
- * Before the first run, before kb_msrs_install(): may add to v->msrs. all: also what any KVM gives up on.
- * Without this call nothing is assisted.
+ * Before the first run, before kb_msrs_install(): may add to v->msrs. Whatever the needs, what KVM gives up on is tried. Without this
+ * call nothing is assisted.
  */
 int kb_assist_init(struct kb_vcpu *v, const struct kb_assist_needs *needs, struct kvmbox_error *err);
 void kb_assist_destroy(struct kb_vcpu *v);

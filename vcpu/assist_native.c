@@ -314,7 +314,7 @@ int kb_assist_run_native(struct kb_assisted *a, struct kvmbox_error *err)
 		return end;
 	n = native(a->v, err);
 	if (!n)
-		return -ENOMEM;
+		return -EIO; /* err says why */
 	if (mem) {
 		size = mem->size / 8u;
 		writes = mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;

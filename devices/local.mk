@@ -2,6 +2,8 @@
 noinst_LTLIBRARIES += libkbdevices.la
 libkbdevices_la_SOURCES = \
 	devices/acpi_pm.c devices/acpi_pm.h \
+	devices/backend.c devices/backend.h \
+	devices/block.c devices/block_impl.h devices/block_nbd.c devices/block_raw.c devices/block_snapshot.c \
 	devices/chardev.c devices/chardev.h devices/chardev_impl.h \
 	devices/chardev_pty.c devices/chardev_stdio.c devices/chardev_unix.c \
 	devices/debugport.c devices/debugport.h \
@@ -18,3 +20,5 @@ libkbdevices_la_SOURCES = \
 	devices/simtime.c devices/simtime.h \
 	devices/timer.c devices/timer.h \
 	devices/uart.c devices/uart.h
+libkbdevices_la_LIBADD = $(KB_BACKENDS_LIBS)
+kvmboxinclude_HEADERS += devices/include/kvmbox/backend.h devices/include/kvmbox/block.h

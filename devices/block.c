@@ -148,7 +148,7 @@ void kvmbox_block_close(struct kvmbox_block *b)
 		release(b);
 }
 
-void kvmbox_block_info(const struct kvmbox_block *b, struct kvmbox_block_info *info)
+void kvmbox_block_get_info(const struct kvmbox_block *b, struct kvmbox_block_info *info)
 {
 	*info = (struct kvmbox_block_info){
 		.size = b->size,

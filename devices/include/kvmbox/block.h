@@ -63,7 +63,7 @@ struct kvmbox_block_info {
 	const char *spec;    /* as opened; the back end's */
 };
 
-void kvmbox_block_info(const struct kvmbox_block *b, struct kvmbox_block_info *info);
+void kvmbox_block_get_info(const struct kvmbox_block *b, struct kvmbox_block_info *info);
 
 enum kvmbox_block_op {
 	KVMBOX_BLOCK_READ,

@@ -37,4 +37,5 @@ tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp t
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
 tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/aml_test.cpp \
 	tests/unit/tables_acpi_test.cpp tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp
-tests_unit_block_test_SOURCES = tests/unit/backend_fixture.h tests/unit/block_fixture.h tests/unit/block_test.cpp
+tests_unit_block_test_SOURCES = tests/unit/backend_fixture.h tests/unit/block_fixture.h tests/unit/nbd_server.h \
+	tests/unit/block_test.cpp tests/unit/block_nbd_test.cpp

@@ -18,62 +18,6 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* Queues */
-
-static bool ring_grow(struct kb_ring *r, size_t need)
-{
-	size_t capacity = r->capacity ? r->capacity : 4096;
-	size_t first;
-	uint8_t *buf;
-
-	while (capacity < need)
-		capacity *= 2;
-	buf = malloc(capacity + 1);
-	if (!buf)
-		return false;
-	if (r->count) {
-		first = smaller(r->count, r->capacity - r->head);
-		memcpy(buf, r->buf + r->head, first);
-		memcpy(buf + first, r->buf, r->count - first);
-	}
-	free(r->buf);
-	r->buf = buf;
-	r->head = 0;
-	r->capacity = capacity;
-	return true;
-}
-
-size_t kb_ring_push(struct kb_ring *r, const uint8_t *bytes, size_t len)
-{
-	size_t n = smaller(len, r->limit - r->count);
-	size_t tail, first;
-
-	if (n > r->capacity - r->count && !ring_grow(r, r->count + n))
-		n = r->capacity - r->count;
-	if (!n)
-		return 0;
-	tail = (r->head + r->count) % r->capacity;
-	first = smaller(n, r->capacity - tail);
-	memcpy(r->buf + tail, bytes, first);
-	memcpy(r->buf, bytes + first, n - first);
-	r->count += n;
-	return n;
-}
-
-size_t kb_ring_peek(const struct kb_ring *r, const uint8_t **bytes)
-{
-	if (!r->count)
-		return 0;
-	*bytes = r->buf + r->head;
-	return smaller(r->count, r->capacity - r->head);
-}
-
-void kb_ring_pop(struct kb_ring *r, size_t len)
-{
-	r->count -= len;
-	r->head = r->count ? (r->head + len) % r->capacity : 0;
-}
-
 /* Descriptors */
 
 bool kb_fd_may_sigpipe(int fd)
@@ -406,7 +350,7 @@ bool kb_chardev_poll(struct kb_chardev *c)
 	any = offer(c);
 	n = room(c);
 	/* Grow first: what has been read must not be lost for want of memory. */
-	if (c->ops->receive && n >= 2 && (c->in.capacity >= c->in.count + n || ring_grow(&c->in, c->in.count + n))) {
+	if (c->ops->receive && n >= 2 && kb_ring_reserve(&c->in, c->in.count + n)) {
 		n = c->ops->receive(c, buf, n);
 		kb_ring_push(&c->in, buf, n);
 		any |= offer(c);
@@ -426,7 +370,7 @@ int kb_chardev_feed(struct kb_chardev *c, const void *bytes, size_t len)
 		return -EINVAL;
 	if (len > c->in.limit - c->in.count)
 		return -ENOSPC;
-	if (len > c->in.capacity - c->in.count && !ring_grow(&c->in, c->in.count + len))
+	if (!kb_ring_reserve(&c->in, c->in.count + len))
 		return -ENOMEM;
 	kb_ring_push(&c->in, bytes, len);
 	return 0;

@@ -13,6 +13,12 @@
 
 /* null */
 
+static int null_open(struct kvmbox_net *n, const char *place, struct kb_spec *s, struct kvmbox_error *err)
+{
+	(void)place;
+	return kb_spec_check(s, n->user.what, "mac or pcap", err);
+}
+
 static int null_send(struct kvmbox_net *n, const uint8_t *frame, size_t len)
 {
 	(void)n;
@@ -21,7 +27,7 @@ static int null_send(struct kvmbox_net *n, const uint8_t *frame, size_t len)
 	return 0;
 }
 
-static const struct kb_net_ops null_ops = { .kind = "null", .options = "mac or pcap", .send = null_send };
+static const struct kb_net_ops null_ops = { .kind = "null", .open = null_open, .send = null_send };
 
 static const struct kb_net_ops *const kinds[] = {
 	&kb_net_user, &kb_net_tap, &kb_net_unix, &kb_net_udp, &kb_net_hub, &null_ops,
@@ -59,38 +65,24 @@ static int parse_mac(struct kvmbox_net *n, const char *text, struct kvmbox_error
 	return 0;
 }
 
-static int open_common(struct kvmbox_net *n, struct kb_spec *s, struct kvmbox_error *err)
+static int open_place(struct kvmbox_net *n, struct kb_spec *s, struct kvmbox_error *err)
 {
 	const char *mac = kb_spec_value(s, "mac");
 	const char *pcap = kb_spec_value(s, "pcap");
-	int rc = mac ? parse_mac(n, mac, err) : 0;
-
-	if (!rc)
-		rc = kb_spec_check(s, n->user.what, n->ops->options, err);
-	return rc || !pcap ? rc : kb_pcap_open(&n->pcap, pcap, n->user.what, err);
-}
-
-static int open_kind(struct kvmbox_net *n, const char *spec, struct kvmbox_error *err)
-{
-	const struct kb_net_ops *ops;
 	const char *place;
-	struct kb_spec s;
-	int rc = kb_spec_parse(&s, spec, n->user.what, err);
+	const struct kb_net_ops *ops = find_kind(s, &place);
+	int rc;
 
+	if (!ops)
+		return kb_fail(err, EINVAL, "%s: no network back end \"%s\"; use user, tap:IFNAME, unix:PATH, "
+			       "udp:ADDR:PORT-ADDR:PORT, hub:NAME or null", n->user.what, s->place);
+	rc = mac ? parse_mac(n, mac, err) : 0;
+	if (!rc)
+		rc = ops->open(n, place, s, err);
 	if (rc)
 		return rc;
-	ops = find_kind(&s, &place);
-	if (!ops)
-		rc = kb_fail(err, EINVAL, "%s: no network back end \"%s\"; use user, tap:IFNAME, unix:PATH, "
-			     "udp:ADDR:PORT-ADDR:PORT, hub:NAME or null", n->user.what, s.place);
-	else if (ops->open)
-		rc = ops->open(n, place, &s, err);
-	if (!rc) {
-		n->ops = ops;
-		rc = open_common(n, &s, err);
-	}
-	kb_spec_release(&s);
-	return rc;
+	n->ops = ops;
+	return pcap ? kb_pcap_open(&n->pcap, pcap, n->user.what, err) : 0;
 }
 
 static void release(struct kvmbox_net *n)
@@ -111,6 +103,7 @@ int kvmbox_net_open(struct kvmbox_net **out, const char *spec, const struct kvmb
 		    struct kvmbox_error *err)
 {
 	struct kvmbox_net *n = calloc(1, sizeof(*n));
+	struct kb_spec s;
 	int rc;
 
 	if (!n)
@@ -123,7 +116,11 @@ int kvmbox_net_open(struct kvmbox_net **out, const char *spec, const struct kvmb
 	rc = n->event < 0 ? kb_fail(err, errno, "net: cannot create an eventfd: %s", strerror(errno)) :
 			    kb_backend_init(&n->user, user, "net", err);
 	if (!rc)
-		rc = open_kind(n, spec, err);
+		rc = kb_spec_parse(&s, spec, n->user.what, err);
+	if (!rc) {
+		rc = open_place(n, &s, err);
+		kb_spec_release(&s);
+	}
 	if (rc) {
 		release(n);
 		return rc;

@@ -41,9 +41,12 @@ static void update_links(const struct port *p)
 
 static int hub_open(struct kvmbox_net *n, const char *name, struct kb_spec *s, struct kvmbox_error *err)
 {
-	struct port *p = malloc(sizeof(*p));
+	struct port *p;
+	int rc = kb_spec_check(s, n->user.what, "mac or pcap", err);
 
-	(void)s;
+	if (rc)
+		return rc;
+	p = malloc(sizeof(*p));
 	if (p)
 		*p = (struct port){ .name = strdup(name), .net = n, .next = ports };
 	if (!p || !p->name) {
@@ -82,5 +85,5 @@ static int hub_send(struct kvmbox_net *n, const uint8_t *frame, size_t len)
 }
 
 const struct kb_net_ops kb_net_hub = {
-	.kind = "hub:", .options = "mac or pcap", .open = hub_open, .close = hub_close, .send = hub_send,
+	.kind = "hub:", .open = hub_open, .close = hub_close, .send = hub_send,
 };

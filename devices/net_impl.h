@@ -16,9 +16,8 @@
 
 struct kb_net_ops {
 	const char *kind; /* with the colon if a place follows */
-	/* Sets n->state or n->fd; takes its options, leaves the others; cleans up after itself on failure. */
+	/* Sets n->state or n->fd; takes its options and checks that there are no others; cleans up after itself on failure. */
 	int (*open)(struct kvmbox_net *n, const char *place, struct kb_spec *s, struct kvmbox_error *err);
-	const char *options; /* for the message about others */
 	void (*close)(struct kvmbox_net *n);
 	/* Connections, timers, the host's data; once per poll. */
 	void (*service)(struct kvmbox_net *n);

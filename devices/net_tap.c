@@ -31,9 +31,11 @@ static int explain(const struct kvmbox_net *n, const char *name, int error, stru
 static int tap_open(struct kvmbox_net *n, const char *name, struct kb_spec *s, struct kvmbox_error *err)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
-	int fd, rc;
+	int rc = kb_spec_check(s, n->user.what, "mac or pcap", err);
+	int fd;
 
-	(void)s;
+	if (rc)
+		return rc;
 	if (strlen(name) >= sizeof(ifr.ifr_name))
 		return kb_fail(err, EINVAL, "%s: interface names have at most %zu characters, %s has more",
 			       n->user.what, sizeof(ifr.ifr_name) - 1, name);
@@ -78,5 +80,5 @@ static ssize_t tap_receive(struct kvmbox_net *n, uint8_t *frame, size_t size)
 }
 
 const struct kb_net_ops kb_net_tap = {
-	.kind = "tap:", .options = "mac or pcap", .open = tap_open, .send = tap_send, .receive = tap_receive,
+	.kind = "tap:", .open = tap_open, .send = tap_send, .receive = tap_receive,
 };

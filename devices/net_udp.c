@@ -56,9 +56,10 @@ static int udp_open(struct kvmbox_net *n, const char *place, struct kb_spec *s, 
 {
 	const char *dash = strchr(place, '-');
 	struct addrinfo *local = NULL, *remote = NULL;
-	int rc;
+	int rc = kb_spec_check(s, n->user.what, "mac or pcap", err);
 
-	(void)s;
+	if (rc)
+		return rc;
 	if (!dash)
 		return kb_fail(err, EINVAL, "%s: udp:%s names one end only; use udp:ADDR:PORT-ADDR:PORT, this end first",
 			       n->user.what, place);
@@ -106,5 +107,5 @@ static ssize_t udp_receive(struct kvmbox_net *n, uint8_t *frame, size_t size)
 }
 
 const struct kb_net_ops kb_net_udp = {
-	.kind = "udp:", .options = "mac or pcap", .open = udp_open, .send = udp_send, .receive = udp_receive,
+	.kind = "udp:", .open = udp_open, .send = udp_send, .receive = udp_receive,
 };

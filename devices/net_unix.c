@@ -248,9 +248,13 @@ static int start(struct kvmbox_net *n, const char *path, bool listens, struct kv
 
 static int stream_open(struct kvmbox_net *n, const char *path, struct kb_spec *spec, struct kvmbox_error *err)
 {
-	struct stream *s = calloc(1, sizeof(*s));
-	int rc;
+	bool listens = kb_spec_flag(spec, "listen");
+	int rc = kb_spec_check(spec, n->user.what, "listen, mac or pcap", err);
+	struct stream *s;
 
+	if (rc)
+		return rc;
+	s = calloc(1, sizeof(*s));
 	if (!s)
 		return kb_fail(err, ENOMEM, "%s: out of memory", n->user.what);
 	s->listener.fd = s->peer = s->polled.epoll = -1;
@@ -258,13 +262,13 @@ static int stream_open(struct kvmbox_net *n, const char *path, struct kb_spec *s
 	s->out.limit = KB_NET_QUEUE;
 	n->state = s;
 	n->link = false;
-	rc = start(n, path, kb_spec_flag(spec, "listen"), err);
+	rc = start(n, path, listens, err);
 	if (rc)
 		stream_close(n);
 	return rc;
 }
 
 const struct kb_net_ops kb_net_unix = {
-	.kind = "unix:", .options = "listen, mac or pcap", .open = stream_open, .close = stream_close,
+	.kind = "unix:", .open = stream_open, .close = stream_close,
 	.service = stream_service, .send = stream_send, .receive = stream_receive, .fds = stream_fds,
 };

@@ -21,7 +21,7 @@ static int user_open(struct kvmbox_net *n, const char *place, struct kb_spec *s,
 	return kb_fail(err, ENOTSUP, "%s: no user network: kvmbox was built without slirp", n->user.what);
 }
 
-const struct kb_net_ops kb_net_user = { .kind = "user", .options = "", .open = user_open };
+const struct kb_net_ops kb_net_user = { .kind = "user", .open = user_open };
 
 #else
 
@@ -328,7 +328,7 @@ static int start(struct kvmbox_net *n, struct kb_spec *s, struct kvmbox_error *e
 		return kb_fail(err, EINVAL, "%s: libslirp does not start", n->user.what);
 	while (!rc && (rule = kb_spec_value(s, "hostfwd")))
 		rc = forward(n, rule, cfg.vdhcp_start, err);
-	return rc;
+	return rc ? rc : kb_spec_check(s, n->user.what, "net, hostfwd, restrict, mac or pcap", err);
 }
 
 static int user_open(struct kvmbox_net *n, const char *place, struct kb_spec *s, struct kvmbox_error *err)
@@ -349,7 +349,7 @@ static int user_open(struct kvmbox_net *n, const char *place, struct kb_spec *s,
 }
 
 const struct kb_net_ops kb_net_user = {
-	.kind = "user", .options = "net, hostfwd, restrict, mac or pcap", .open = user_open, .close = user_close,
+	.kind = "user", .open = user_open, .close = user_close,
 	.service = user_service, .send = user_send, .fds = user_fds, .deadline = user_deadline,
 };
 

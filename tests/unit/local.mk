@@ -40,4 +40,4 @@ tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_t
 	tests/unit/tables_acpi_test.cpp tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp
 tests_unit_block_test_SOURCES = tests/unit/backend_fixture.h tests/unit/block_fixture.h tests/unit/nbd_server.h \
 	tests/unit/block_test.cpp tests/unit/block_nbd_test.cpp
-tests_unit_net_test_SOURCES = tests/unit/backend_fixture.h tests/unit/net_fixture.h tests/unit/net_test.cpp
+tests_unit_net_test_SOURCES = tests/unit/backend_fixture.h tests/unit/net_fixture.h tests/unit/net_test.cpp tests/unit/net_user_test.cpp

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <random>
+#include <stdexcept>
 
 #include <kvmbox/block.h>
 
@@ -31,7 +32,8 @@ protected:
 	}
 	void open(const std::string &s)
 	{
-		ASSERT_EQ(kvmbox_block_open(&b, s.c_str(), &user, &err), 0) << err.msg;
+		if (kvmbox_block_open(&b, s.c_str(), &user, &err))
+			throw std::runtime_error(err.msg); // ends the test
 	}
 	void close()
 	{

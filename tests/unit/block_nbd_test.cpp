@@ -56,8 +56,18 @@ protected:
 		args.insert(args.end(), options.begin(), options.end());
 		args.push_back(path());
 		nbd = std::make_unique<child>(args);
-		ASSERT_TRUE(until([&] { return access(sock().c_str(), F_OK) == 0 || !nbd->alive(); }));
-		ASSERT_TRUE(nbd->alive());
+		if (!until([&] { return listens() || !nbd->alive(); }) || !nbd->alive())
+			throw std::runtime_error("qemu-nbd does not serve");
+	}
+	bool listens() const
+	{
+		sockaddr_un a{};
+		a.sun_family = AF_UNIX;
+		strcpy(a.sun_path, sock().c_str());
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		int rc = connect(fd, reinterpret_cast<sockaddr *>(&a), sizeof(a));
+		::close(fd);
+		return rc == 0;
 	}
 	void SetUp() override
 	{

@@ -26,21 +26,11 @@
 extern "C" {
 #include "devices/chardev.h"
 }
+#include "tests/unit/backend_fixture.h"
 
 namespace {
 
 constexpr size_t MIB = 1 << 20;
-
-bool until(const std::function<bool()> &done, int ms = 5000)
-{
-	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
-	while (!done()) {
-		if (std::chrono::steady_clock::now() > end)
-			return false;
-		usleep(500);
-	}
-	return true;
-}
 
 // A device that takes at most `room` bytes.
 struct device {
@@ -55,16 +45,6 @@ struct device {
 		return n;
 	}
 };
-
-size_t open_fds()
-{
-	size_t n = 0;
-	DIR *d = opendir("/proc/self/fd");
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 class chardev : public testing::Test {
 protected:
@@ -122,14 +102,6 @@ protected:
 		return ::poll(p.data(), p.size(), 0) == 0;
 	}
 };
-
-std::string contents(const std::string &path)
-{
-	std::ifstream f(path);
-	std::stringstream s;
-	s << f.rdbuf();
-	return s.str();
-}
 
 // Whatever arrives on a non-blocking fd until it has n bytes.
 std::string read_n(int fd, size_t n, const std::function<void()> &meanwhile = [] {})

@@ -3,6 +3,7 @@
 #define NET_FIXTURE_H
 
 #include <algorithm>
+#include <stdexcept>
 
 #include <kvmbox/net.h>
 
@@ -60,7 +61,8 @@ protected:
 
 	void open(card *c, const std::string &spec)
 	{
-		ASSERT_EQ(kvmbox_net_open(&c->n, spec.c_str(), &user, &err), 0) << err.msg;
+		if (kvmbox_net_open(&c->n, spec.c_str(), &user, &err))
+			throw std::runtime_error(err.msg); // ends the test
 		c->attach();
 	}
 	void refuse(const std::string &spec, int rc, const char *text)

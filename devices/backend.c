@@ -99,8 +99,11 @@ void kb_spec_release(struct kb_spec *s)
 const char *kb_spec_after(const struct kb_spec *s, const char *kind)
 {
 	size_t n = strlen(kind);
+	bool takes_place = kind[n - 1] == ':';
 
-	return strncmp(s->place, kind, n) ? NULL : s->place + n;
+	if (strncmp(s->place, kind, n) || takes_place != (s->place[n] != 0))
+		return NULL;
+	return s->place + n;
 }
 
 bool kb_spec_flag(struct kb_spec *s, const char *key)

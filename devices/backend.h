@@ -48,7 +48,7 @@ struct kb_spec {
 /* -EINVAL, -ENOMEM. Release with kb_spec_release() only after success. */
 int kb_spec_parse(struct kb_spec *s, const char *text, const char *what, struct kvmbox_error *err);
 void kb_spec_release(struct kb_spec *s);
-/* What follows kind in the place; NULL if it does not begin with that. */
+/* Of a kind that ends with a colon what follows it in the place, of another ""; NULL if it is of another kind. */
 const char *kb_spec_after(const struct kb_spec *s, const char *kind);
 /* Takes an option without a value, or the (next, if it is given several times) value of one that has one. */
 bool kb_spec_flag(struct kb_spec *s, const char *key);

@@ -14,23 +14,24 @@ static const struct kb_block_ops *const kinds[] = { &kb_block_raw, &kb_block_nbd
 
 /* Opening */
 
-static const char *find_kind(const struct kb_spec *s, const struct kb_block_ops **ops)
+static bool is_uri(const char *place)
 {
-	static const char *const bare_uris[] = { "nbd://", "nbds://", "nbd+unix://", "nbds+unix://" };
-	const char *place;
+	static const char *const schemes[] = { "nbd://", "nbds://", "nbd+unix://", "nbds+unix://" };
 
-	for (size_t i = 0; i < sizeof(bare_uris) / sizeof(bare_uris[0]); i++)
-		if (kb_spec_after(s, bare_uris[i])) {
-			*ops = &kb_block_nbd;
-			return s->place;
-		}
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		place = kb_spec_after(s, kinds[i]->kind);
-		if (place && *place) {
-			*ops = kinds[i];
-			return place;
-		}
-	}
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (!strncmp(place, schemes[i], strlen(schemes[i])))
+			return true;
+	return false;
+}
+
+static const struct kb_block_ops *find_kind(const struct kb_spec *s, const char **place)
+{
+	*place = s->place;
+	if (is_uri(s->place))
+		return &kb_block_nbd;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if ((*place = kb_spec_after(s, kinds[i]->kind)))
+			return kinds[i];
 	return NULL;
 }
 
@@ -73,11 +74,11 @@ static int create(struct kvmbox_block **out, const char *spec, const struct kvmb
 
 static int open_kind(struct kvmbox_block *b, struct kb_spec *s, struct kvmbox_error *err)
 {
-	const struct kb_block_ops *ops = NULL;
-	const char *place = find_kind(s, &ops);
+	const char *place;
+	const struct kb_block_ops *ops = find_kind(s, &place);
 	int rc;
 
-	if (!place)
+	if (!ops)
 		return kb_fail(err, EINVAL, "%s: no block back end \"%s\"; use raw:PATH, nbd:URI or memory:SIZE",
 			       b->user.what, s->place);
 	rc = ops->open(b, place, s, err);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "devices/backend.h"
 #include "devices/chardev_impl.h"
 
 static size_t smaller(size_t a, size_t b)
@@ -132,34 +133,20 @@ static const struct kb_chardev_ops *const kinds[] = {
 	&null_ops, &kb_chardev_stdio, &file_ops, &kb_chardev_pty, &kb_chardev_unix, &memory_ops,
 };
 
-static const struct kb_chardev_ops *find_kind(const char *spec, const char **path)
+static const struct kb_chardev_ops *find_kind(const struct kb_spec *s, const char **path)
 {
-	for (size_t i = 0; spec && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		size_t n = strlen(kinds[i]->kind);
-		bool takes_path = kinds[i]->kind[n - 1] == ':';
-
-		*path = spec + n;
-		if (takes_path ? !strncmp(spec, kinds[i]->kind, n) && **path : !strcmp(spec, kinds[i]->kind))
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if ((*path = kb_spec_after(s, kinds[i]->kind)))
 			return kinds[i];
-	}
 	return NULL;
 }
 
-int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *what,
-		      const struct kb_log *log, struct kvmbox_error *err)
+static int create(struct kb_chardev **out, const struct kb_chardev_ops *ops, const char *path, const char *what,
+		  const struct kb_log *log, struct kvmbox_error *err)
 {
-	const char *path = NULL;
-	const struct kb_chardev_ops *ops = find_kind(spec, &path);
-	struct kb_chardev *c;
+	struct kb_chardev *c = calloc(1, sizeof(*c));
 	int rc = 0;
 
-	if (!what)
-		what = "chardev";
-	if (!ops)
-		return kb_fail(err, EINVAL,
-			       "%s: no back end \"%s\"; use null, stdio, file:PATH, pty, unix:PATH or memory",
-			       what, spec ? spec : "(none)");
-	c = calloc(1, sizeof(*c));
 	if (!c)
 		return kb_fail(err, ENOMEM, "%s: out of memory", what);
 	*c = (struct kb_chardev){
@@ -180,6 +167,46 @@ int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *wha
 	}
 	*out = c;
 	return 0;
+}
+
+static int create_from(struct kb_chardev **out, struct kb_spec *s, const char *what, const struct kb_log *log,
+		       struct kvmbox_error *err)
+{
+	const char *path, *logfile = kb_spec_value(s, "logfile");
+	const struct kb_chardev_ops *ops = find_kind(s, &path);
+	struct kb_chardev *copy = NULL;
+	int rc;
+
+	if (!ops)
+		return kb_fail(err, EINVAL,
+			       "%s: no back end \"%s\"; use null, stdio, file:PATH, pty, unix:PATH or memory",
+			       what, *s->place ? s->place : "(none)");
+	rc = kb_spec_check(s, what, "logfile=PATH", err);
+	if (!rc && logfile)
+		rc = create(&copy, &file_ops, logfile, what, log, err);
+	if (!rc)
+		rc = create(out, ops, path, what, log, err);
+	if (rc)
+		kb_chardev_destroy(copy);
+	else
+		(*out)->copy = copy;
+	return rc;
+}
+
+int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *what,
+		      const struct kb_log *log, struct kvmbox_error *err)
+{
+	struct kb_spec s;
+	int rc;
+
+	if (!what)
+		what = "chardev";
+	rc = kb_spec_parse(&s, spec, what, err);
+	if (rc)
+		return rc;
+	rc = create_from(out, &s, what, log, err);
+	kb_spec_release(&s);
+	return rc;
 }
 
 static void drop(struct kb_chardev *c, size_t len, const char *why)
@@ -215,6 +242,7 @@ static void release(struct kb_chardev *c)
 	flush(c);
 	if (c->ops->close)
 		c->ops->close(c);
+	kb_chardev_destroy(c->copy);
 	free(c->out.buf);
 	free(c->in.buf);
 	free(c->what);
@@ -247,6 +275,8 @@ void kb_chardev_write(struct kb_chardev *c, const void *bytes, size_t len)
 	const uint8_t *p = bytes;
 	size_t n;
 
+	if (c->copy)
+		kb_chardev_write(c->copy, bytes, len);
 	flush(c);
 	while (len && !c->out.count && c->ops->send) {
 		ssize_t sent = c->ops->send(c, p, len);

@@ -1,7 +1,8 @@
 /*
  * Character back ends of serial ports and consoles: where the bytes go and
  * come from. Text form: "null", "stdio", "file:PATH", "pty", "unix:PATH"
- * (listening socket, one client at a time), "memory".
+ * (listening socket, one client at a time), "memory"; each with ",logfile=PATH",
+ * which gets a copy of the output. A comma in a path is written twice.
  *
  * Nothing here blocks: output a back end cannot take now is kept up to a bound
  * (1 MiB; "memory": 64 MiB) and then the new bytes are dropped (counted); input

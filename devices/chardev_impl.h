@@ -35,6 +35,7 @@ struct kb_chardev {
 	char *what;
 	struct kb_log log;
 	struct kb_ring out, in;
+	struct kb_chardev *copy; /* gets all output, too; may be NULL */
 	bool eager;  /* read ahead while the device takes nothing, to see the escape key */
 	unsigned busy; /* callbacks under way */
 	bool doomed; /* destroyed by one of them */

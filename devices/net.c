@@ -37,13 +37,9 @@ static const struct kb_net_ops *const kinds[] = {
 
 static const struct kb_net_ops *find_kind(const struct kb_spec *s, const char **place)
 {
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		bool takes_place = kinds[i]->kind[strlen(kinds[i]->kind) - 1] == ':';
-
-		*place = kb_spec_after(s, kinds[i]->kind);
-		if (*place && takes_place == (**place != 0))
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if ((*place = kb_spec_after(s, kinds[i]->kind)))
 			return kinds[i];
-	}
 	return NULL;
 }
 

@@ -134,6 +134,33 @@ TEST_F(chardev, bad_specs_are_refused_with_the_list_of_kinds)
 
 // null, memory
 
+TEST_F(chardev, logfile_gets_a_copy)
+{
+	open("memory,logfile=" + dir + "/a,,b");
+	write("Hello ");
+	write("guest");
+	const char *text;
+	EXPECT_EQ(kb_chardev_output(c, &text), 11u);
+	EXPECT_EQ(contents(dir + "/a,b"), "Hello guest");
+	kb_chardev_destroy(c);
+	c = nullptr;
+	open("unix:" + dir + "/s,logfile=" + dir + "/log");
+	write("nobody listens");
+	EXPECT_EQ(contents(dir + "/log"), "nobody listens");
+}
+
+TEST_F(chardev, bad_options)
+{
+	EXPECT_EQ(create("memory,logfile=" + dir + "/none/x", &c), -ENOENT);
+	EXPECT_NE(strstr(err.msg, "COM1: cannot open"), nullptr) << err.msg;
+	EXPECT_EQ(create("file:" + dir + "/none/x,logfile=" + dir + "/y", &c), -ENOENT);
+	for (const char *spec : {"null,logfile", "null,logfile=", "null,log=x", "null,"}) {
+		EXPECT_LT(create(spec, &c), 0) << spec;
+		EXPECT_NE(strstr(err.msg, "COM1"), nullptr) << err.msg;
+	}
+	EXPECT_EQ(c, nullptr);
+}
+
 TEST_F(chardev, null_swallows)
 {
 	open("null");

@@ -9,7 +9,7 @@ libkbdevices_la_SOURCES = \
 	devices/debugport.c devices/debugport.h \
 	devices/hpet.c devices/hpet.h \
 	devices/ioapic.c devices/ioapic.h \
-	devices/lapic.c devices/lapic.h \
+	devices/lapic.c devices/lapic.h devices/lapic_internal.h devices/lapic_msr.c devices/lapic_timer.c \
 	devices/line.h \
 	devices/net.c devices/net_impl.h devices/net_hub.c devices/net_pcap.c devices/net_tap.c \
 	devices/net_udp.c devices/net_unix.c devices/net_user.c \

@@ -169,43 +169,62 @@ static int create(struct kb_chardev **out, const struct kb_chardev_ops *ops, con
 	return 0;
 }
 
-static int create_from(struct kb_chardev **out, struct kb_spec *s, const char *what, const struct kb_log *log,
-		       struct kvmbox_error *err)
-{
-	const char *path, *logfile = kb_spec_value(s, "logfile");
-	const struct kb_chardev_ops *ops = find_kind(s, &path);
-	struct kb_chardev *copy = NULL;
-	int rc;
+struct parsed {
+	struct kb_spec spec;
+	const struct kb_chardev_ops *ops;
+	const char *path, *logfile;
+};
 
-	if (!ops)
-		return kb_fail(err, EINVAL,
-			       "%s: no back end \"%s\"; use null, stdio, file:PATH, pty, unix:PATH or memory",
-			       what, *s->place ? s->place : "(none)");
-	rc = kb_spec_check(s, what, "logfile=PATH", err);
-	if (!rc && logfile)
-		rc = create(&copy, &file_ops, logfile, what, log, err);
-	if (!rc)
-		rc = create(out, ops, path, what, log, err);
+/* Release p->spec after success. */
+static int parse(struct parsed *p, const char *spec, const char *what, struct kvmbox_error *err)
+{
+	int rc = kb_spec_parse(&p->spec, spec, what, err);
+
 	if (rc)
-		kb_chardev_destroy(copy);
+		return rc;
+	p->logfile = kb_spec_value(&p->spec, "logfile");
+	p->ops = find_kind(&p->spec, &p->path);
+	if (p->ops)
+		rc = kb_spec_check(&p->spec, what, "logfile=PATH", err);
 	else
-		(*out)->copy = copy;
+		rc = kb_fail(err, EINVAL, "%s: no back end \"%s\"; use null, stdio, file:PATH, pty, unix:PATH or memory",
+			     what, *p->spec.place ? p->spec.place : "(none)");
+	if (rc)
+		kb_spec_release(&p->spec);
+	return rc;
+}
+
+int kb_chardev_check(const char *spec, const char *what, struct kvmbox_error *err)
+{
+	struct parsed p;
+	int rc = parse(&p, spec, what, err);
+
+	if (!rc)
+		kb_spec_release(&p.spec);
 	return rc;
 }
 
 int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *what,
 		      const struct kb_log *log, struct kvmbox_error *err)
 {
-	struct kb_spec s;
+	struct kb_chardev *copy = NULL;
+	struct parsed p;
 	int rc;
 
 	if (!what)
 		what = "chardev";
-	rc = kb_spec_parse(&s, spec, what, err);
+	rc = parse(&p, spec, what, err);
 	if (rc)
 		return rc;
-	rc = create_from(out, &s, what, log, err);
-	kb_spec_release(&s);
+	if (p.logfile)
+		rc = create(&copy, &file_ops, p.logfile, what, log, err);
+	if (!rc)
+		rc = create(out, p.ops, p.path, what, log, err);
+	if (rc)
+		kb_chardev_destroy(copy);
+	else
+		(*out)->copy = copy;
+	kb_spec_release(&p.spec);
 	return rc;
 }
 

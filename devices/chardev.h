@@ -46,6 +46,8 @@ typedef size_t (*kb_chardev_input_fn)(void *opaque, const uint8_t *bytes, size_t
  */
 int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *what,
 		      const struct kb_log *log, struct kvmbox_error *err);
+/* Is it a spec, as far as can be told without opening anything? 0 or -EINVAL. */
+int kb_chardev_check(const char *spec, const char *what, struct kvmbox_error *err);
 /* NULL is fine. Removes the socket's file. Output still queued is offered once more, then lost. */
 void kb_chardev_destroy(struct kb_chardev *c);
 

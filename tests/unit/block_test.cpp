@@ -219,6 +219,34 @@ TEST_F(block, a_full_file_system_is_ENOSPC)
 	EXPECT_EQ(umount(mnt.c_str()), 0);
 }
 
+TEST_F(block, a_block_device)
+{
+	image(1 << 20);
+	FILE *f = popen(("losetup --find --show " + path() + " 2>/dev/null").c_str(), "re");
+	char dev[64] = "";
+	bool there = f && fscanf(f, "%63s", dev) == 1;
+	if (f)
+		pclose(f);
+	if (!there)
+		GTEST_SKIP() << "a loop device takes root and losetup (Debian: mount)";
+	struct detach {
+		std::string dev;
+		~detach() { EXPECT_EQ(system(("losetup -d " + dev).c_str()), 0); }
+	} at_the_end{ dev };
+	kvmbox_block *other;
+	const std::string device = std::string("raw:") + dev;
+	open(device);
+	EXPECT_EQ(info().size, 1u << 20);
+	EXPECT_EQ(kvmbox_block_open(&other, device.c_str(), &user, &err), -EBUSY);
+	EXPECT_TRUE(message("in use")) << err.msg;
+	EXPECT_EQ(kvmbox_block_open(&other, (device + ",readonly").c_str(), &user, &err), -EBUSY);
+	compare_with_array(before, 200, 12);
+	close();
+	open(device + ",snapshot");
+	EXPECT_EQ(write(0, std::string(4096, 's')), 0);
+	close();
+}
+
 TEST_F(block, snapshots_need_a_folder_for_their_file)
 {
 	image(4096);

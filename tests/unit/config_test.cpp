@@ -299,9 +299,11 @@ TEST_F(config, strings)
 		EXPECT_STREQ(c.serial, good);
 		EXPECT_EQ(set("debugcon", good), 0) << good;
 	}
-	for (const char *bad : {"", "file:", "unix:", "tcp:1", "Null", "null ", "null,logfil=x"})
+	for (const char *bad : {"", "file:", "unix:", "tcp:1", "Null", "null "})
 		EXPECT_EQ(set("serial", bad), -EINVAL) << bad;
 	EXPECT_TRUE(says("null, stdio, file:PATH, pty, unix:PATH or memory")) << err.msg;
+	EXPECT_EQ(set("serial", "null,logfil=x"), -EINVAL);
+	EXPECT_TRUE(says("logfile=PATH")) << err.msg;
 	EXPECT_STREQ(c.serial, "unix:/tmp/y");
 }
 

@@ -8,7 +8,8 @@
  *   memory:SIZE                                   a RAM disk, zeroes at first; K, M, G
  *
  * readonly: writes fail with -EROFS. snapshot: writes go to a temporary file
- * ($TMPDIR, else /var/tmp) that goes away with the back end; the image is only read.
+ * ($TMPDIR, else /var/tmp) that goes away with the back end; the image is only read
+ * (and a server's requests are waited for one by one).
  * timeout: how long the server may stay silent (host time, default 30 s).
  *
  * Time. A back end has no latency of its own: that is the device model's, in
@@ -17,7 +18,7 @@
  * the result and, only if it is not there yet, makes the host (never
  * simulated time) wait for it. Thus many requests can be under way, and
  * nothing of the host's timing is visible: two runs are equal. raw and memory
- * are done when submit() returns; NBD requests travel meanwhile.
+ * requests are done when submit() returns; NBD's travel meanwhile.
  * A model that wants the host's latency to be seen gives `done` instead, which
  * poll() calls. Requests that overlap and change data take effect in the order of submission.
  *

@@ -208,10 +208,23 @@ static void user_service(struct kvmbox_net *n)
 	fire_timers(n);
 }
 
+/*
+ * Of an IPv4 datagram. libslirp 4.7 crashes putting together fragments whose
+ * headers do not agree (ip_reass() follows pointers that lie in the packet by then).
+ */
+static bool is_fragment(const uint8_t *frame, size_t len)
+{
+	return len >= 22 && frame[12] == 0x08 && frame[13] == 0x00 && ((frame[20] & 0x3f) || frame[21]);
+}
+
 static int user_send(struct kvmbox_net *n, const uint8_t *frame, size_t len)
 {
 	struct user_net *u = n->state;
 
+	if (is_fragment(frame, len)) {
+		guest_error("fragments of IP datagrams are not forwarded", n);
+		return -EPROTONOSUPPORT;
+	}
 	slirp_input(u->slirp, frame, (int)len);
 	return 0;
 }

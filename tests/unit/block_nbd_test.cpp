@@ -334,9 +334,9 @@ TEST_F(block_nbd_server, silence_wakes_who_sleeps)
 TEST_F(block_nbd_server, idleness_is_no_silence)
 {
 	s->on_request = [](server &srv, const server::request &r) { srv.reply(r.handle, 0, std::string(r.length, 'k')); };
-	connect(",timeout=1");
+	connect(",timeout=4");
 	EXPECT_EQ(read(0, 512), std::string(512, 'k'));
-	usleep(1200000);
+	usleep(4200000);
 	EXPECT_FALSE(kvmbox_block_poll(b));
 	EXPECT_EQ(read(0, 512), std::string(512, 'k'));
 }

@@ -89,7 +89,7 @@ protected:
 				c.got.erase(c.got.begin());
 			}
 			return !found.empty();
-		}, 5000);
+		});
 		return found;
 	}
 	static bool is_tcp(const std::string &f) { return u16(f, 12) == 0x800 && u8(f, 23) == 6; }
@@ -357,6 +357,39 @@ TEST_F(net_user, a_card_without_room_holds_the_stream_back)
 	::close(host);
 }
 
+// libslirp 4.7 does not survive some of them.
+TEST_F(net_user, fragments_do_not_reach_the_library)
+{
+	start();
+	for (unsigned offset : { 0x2000u, 0x2001u, 0x0001u, 0x1fffu, 0x0100u }) {
+		std::string packet = udp(guest_ip, 69, router_ip, 69, "part");
+		packet.replace(6, 2, be16(offset));
+		packet.replace(10, 2, be16(0));
+		packet.replace(10, 2, checksum(packet.substr(0, 20)));
+		EXPECT_FALSE(c.send(router_mac + guest_mac + std::string("\x08\0", 2) + packet)) << offset;
+	}
+	EXPECT_EQ(c.counts().send_dropped, 5u);
+	EXPECT_TRUE(said("fragments of IP datagrams are not forwarded")) << log;
+	std::string whole = udp(guest_ip, 69, router_ip, 69, "part");
+	whole.replace(6, 2, be16(0x4000)); // "do not fragment"
+	EXPECT_TRUE(c.send(router_mac + guest_mac + std::string("\x08\0", 2) + whole));
+}
+
+// Checksums that let what is wrong elsewhere through.
+void repair(std::string &f)
+{
+	if (f.size() < 54 || u16(f, 12) != 0x800)
+		return;
+	f.replace(24, 2, be16(0));
+	f.replace(24, 2, checksum(f.substr(14, 20)));
+	if (u8(f, 23) == 17)
+		f.replace(40, 2, be16(0)); // none
+	if (u8(f, 23) != 6)
+		return;
+	f.replace(50, 2, be16(0));
+	f.replace(50, 2, checksum(f.substr(26, 8) + be16(6) + be16(static_cast<unsigned>(f.size() - 34)) + f.substr(34)));
+}
+
 // A guest that sends anything at all.
 TEST_F(net_user, garbage)
 {
@@ -365,6 +398,7 @@ TEST_F(net_user, garbage)
 	std::mt19937 rng(11);
 	std::vector<std::string> seeds{
 		discover(), router_mac + guest_mac + std::string("\x08\0", 2) + udp(guest_ip, 53, std::string("\x0a\0\2\3", 4), 53, "dns?"),
+		router_mac + guest_mac + std::string("\x08\0", 2) + udp(guest_ip, 69, router_ip, 69, std::string("\0\1../x\0octet\0blksize\0\x39\0", 24)),
 		router_mac + guest_mac + std::string("\x08\0", 2) + ip(1, guest_ip, router_ip, std::string("\x08\0\xf7\xff\0\0\0\0", 8)),
 		router_mac + guest_mac + std::string("\x08\0", 2) +
 			with_pseudo_sum(6, guest_ip, router_ip, be16(1) + be16(2) + be32(3) + be32(0) + "\x50\2" + be16(99) + be32(0), 16),
@@ -377,6 +411,8 @@ TEST_F(net_user, garbage)
 			f.resize(14 + rng() % 200, static_cast<char>(rng()));
 		if (rng() % 8 == 0)
 			f.resize(14 + rng() % 9000, 'x');
+		if (rng() % 2)
+			repair(f);
 		c.send(f);
 		if (i % 16 == 0)
 			c.poll();
@@ -386,7 +422,7 @@ TEST_F(net_user, garbage)
 	}
 	arp(router_ip);
 	EXPECT_FALSE(hear(is_arp_reply).empty()) << "it still lives";
-	EXPECT_GT(c.counts().sent, 20000u);
+	EXPECT_GT(c.counts().sent, 15000u);
 	EXPECT_GT(c.counts().received, 1000u);
 	EXPECT_LT(log_lines(), 100u);
 }

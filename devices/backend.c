@@ -193,7 +193,7 @@ void kb_pollset_set(struct kb_pollset *p, const struct pollfd *fds, size_t n)
 		p->capacity = n;
 	}
 	for (size_t i = 0; i < p->count; i++)
-		if (!listed(p->known[i], fds, n))
+		if ((i >= n || fds[i].fd != p->known[i]) && !listed(p->known[i], fds, n)) /* most keep their places */
 			epoll_ctl(p->epoll, EPOLL_CTL_DEL, p->known[i], NULL);
 	for (size_t i = 0; i < n; i++) {
 		watch(p->epoll, fds[i].fd, fds[i].events);

@@ -52,7 +52,7 @@ int kb_debugport_create(struct kb_debugport **out, const struct kb_debugport_con
 		.write = exit_write, .opaque = d,
 	};
 	d->console = (struct kb_region){
-		.name = "debug-console", .base = KB_DEBUGPORT_CONSOLE, .size = 1, .max_len = 1,
+		.name = "debug-console", .base = cfg->console_port, .size = 1, .max_len = 1,
 		.read = console_read, .write = console_write, .opaque = d,
 	};
 	rc = kb_bus_add(cfg->io, &d->exit, err);

@@ -16,6 +16,7 @@
 
 struct kb_debugport_config {
 	struct kb_bus *io;
+	unsigned console_port;    /* as a rule KB_DEBUGPORT_CONSOLE; 0x402 is where SeaBIOS and OVMF look for it */
 	/* Byte, word or dword written to the exit port, low 8 bits. The write itself completes. May be NULL. */
 	void (*exit)(void *opaque, unsigned status);
 	void *exit_opaque;

@@ -7,7 +7,9 @@ libkbdevices_la_SOURCES = \
 	devices/chardev.c devices/chardev.h devices/chardev_impl.h \
 	devices/chardev_pty.c devices/chardev_stdio.c devices/chardev_unix.c \
 	devices/debugport.c devices/debugport.h \
+	devices/fw_cfg.c devices/fw_cfg.h \
 	devices/hpet.c devices/hpet.h \
+	devices/ide.c devices/ide.h devices/ide_regs.h \
 	devices/ioapic.c devices/ioapic.h \
 	devices/lapic.c devices/lapic.h devices/lapic_internal.h devices/lapic_msr.c devices/lapic_timer.c \
 	devices/line.h \

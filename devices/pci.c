@@ -10,6 +10,8 @@
 #include "devices/pci_internal.h"
 
 #define ONES UINT32_MAX
+#define PAM0 0x59u /* programmable attribute map, 82441FX 3.2.18 */
+#define PAM6 0x5fu
 
 static bool valid_access(unsigned off, unsigned len)
 {
@@ -113,6 +115,9 @@ static int add_host_bridge(struct kb_pci_bus *bus, struct kvmbox_error *err)
 	kb_pci_set16(f->reset, KB_PCI_STATUS, KB_PCI_STATUS_FAST_B2B | KB_PCI_STATUS_DEVSEL_MEDIUM);
 	kb_pci_set16(f->writable, KB_PCI_COMMAND, KB_PCI_COMMAND_PARITY | KB_PCI_COMMAND_SERR);
 	f->writable[KB_PCI_CACHE_LINE_SIZE] = 0;
+	/* Where firmware turns its shadow in RAM on and off; here it is RAM whatever they say. */
+	for (unsigned pam = PAM0; pam <= PAM6; pam++)
+		kb_pci_function_register(f, pam, 1, 0, pam == PAM0 ? 0x30 : 0x33);
 	kb_pci_function_restore(f);
 	kb_pci_function_update(f);
 	return 0;

@@ -112,8 +112,14 @@ int kb_pci_assign_bars(struct kb_pci_bus *bus, struct kvmbox_error *err);
 int kb_pci_function_create(struct kb_pci_function **out, struct kb_pci_bus *bus,
 			   const struct kb_pci_config *cfg, const struct kb_pci_ops *ops, void *opaque,
 			   struct kvmbox_error *err);
+/*
+ * For functions of the chipset, right after their creation: the len bytes (1, 2, 4) at off are reset after a reset, and
+ * hold what the guest writes to the bits of writable. From 0x40 on: the caller sees to it that no capability is there.
+ */
+void kb_pci_function_register(struct kb_pci_function *f, unsigned off, unsigned len, uint32_t reset, uint32_t writable);
 const char *kb_pci_function_name(const struct kb_pci_function *f);
 unsigned kb_pci_function_bdf(const struct kb_pci_function *f); /* bus << 8 | slot << 3 | fn */
+uint16_t kb_pci_function_config16(const struct kb_pci_function *f, unsigned off);
 uint16_t kb_pci_function_command(const struct kb_pci_function *f);
 /* May it master the bus: command bit 2, and in D0? */
 bool kb_pci_bus_master(const struct kb_pci_function *f);

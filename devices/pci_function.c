@@ -430,6 +430,13 @@ void kb_pci_function_destroy(struct kb_pci_function *f)
 	free(f);
 }
 
+void kb_pci_function_register(struct kb_pci_function *f, unsigned off, unsigned len, uint32_t reset, uint32_t writable)
+{
+	memcpy(f->reset + off, &reset, len);
+	memcpy(f->writable + off, &writable, len);
+	memcpy(f->config + off, &reset, len);
+}
+
 void kb_pci_function_restore(struct kb_pci_function *f)
 {
 	memcpy(f->config, f->reset, sizeof(f->config));
@@ -447,6 +454,11 @@ const char *kb_pci_function_name(const struct kb_pci_function *f)
 unsigned kb_pci_function_bdf(const struct kb_pci_function *f)
 {
 	return f->devfn;
+}
+
+uint16_t kb_pci_function_config16(const struct kb_pci_function *f, unsigned off)
+{
+	return kb_pci_get16(f->config, off);
 }
 
 uint16_t kb_pci_function_command(const struct kb_pci_function *f)

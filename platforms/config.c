@@ -110,6 +110,21 @@ static int check_event(const struct key *key, const union value *v, struct kvmbo
 	return 0;
 }
 
+/* Firmware is told in milliseconds, 16 bits of them. */
+static int check_boot_menu(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 > KB_BOOT_MENU_MAX)
+		return kb_fail(err, EINVAL, "%s must be at most 60s", key->name);
+	return 0;
+}
+
+static int check_port(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 > 0xffff)
+		return kb_fail(err, EINVAL, "%s must be at most 0xffff, not 0x%" PRIx64, key->name, v->u64);
+	return 0;
+}
+
 static int check_scale(const struct key *key, const union value *v, struct kvmbox_error *err)
 {
 	/* Written so that a NaN fails. */
@@ -217,6 +232,10 @@ static const struct key keys[] = {
 	    "auto (ELF, else refused), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB)"),
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
+	KEY(fw_cfg, PATH, "", NULL, "reset: more files for the firmware, NAME:FILE[,NAME:FILE]..."),
+	KEY_PS(boot_menu, "0", check_boot_menu, "reset: how long the firmware offers its boot menu; 0: not at all"),
+	KEY(disk, PATH, "", NULL, "IDE disk: raw:PATH nbd:URI memory:SIZE, with options (kvmbox/block.h)"),
+	KEY(disk2, PATH, "", NULL, "the second disk on the same channel"),
 	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
 	KEY_WORD(irqchip, irqchip_words, "user",
 	    "interrupt controllers and PIT: user (simulated time) or kernel (KVM's own: wall clock; needs clock=host and one CPU)"),
@@ -236,7 +255,8 @@ static const struct key keys[] = {
 	    "none, or realtime[*FACTOR]: simulated time is never ahead of FACTOR times the wall clock"),
 	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
 	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory; logfile=PATH after a comma: a copy of the output"),
-	KEY(debugcon, STRING, "null", check_chardev, "port 0xE9: same syntax as serial"),
+	KEY(debugcon, STRING, "null", check_chardev, "debug console: same syntax as serial"),
+	KEY(debugcon_port, ADDRESS, "0xe9", check_port, "its port; at 0x402 come the messages of SeaBIOS and OVMF"),
 	KEY(pvclock, BOOL, "yes", NULL, "kvm-clock: the guest reads simulated time from a page, without an exit"),
 	KEY_WORD(tsc, tsc_words, "auto",
 	    "the guest's TSC: guest (simulated time; refused where the host's KVM cannot), host (the host's), auto (guest if possible)"),

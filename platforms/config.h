@@ -18,6 +18,7 @@
 #define KB_PACE_MAX 1e6
 /* Longest quantum, exit cost and timeout: a day. Sums of a few never wrap. */
 #define KB_CONFIG_TIME_MAX (86400ull * 1000000000000ull)
+#define KB_BOOT_MENU_MAX 60000000000000ull /* 60 s */
 
 /*
  * The checks of kvmbox_config_set() for a struct filled in by hand. -EINVAL

@@ -10,11 +10,12 @@ libkbplatforms_la_SOURCES = \
 	platforms/box.c platforms/box.h platforms/box_dma.c platforms/box_function.c \
 	platforms/buf.c platforms/buf.h \
 	platforms/config.c platforms/config.h \
+	platforms/fw_tables.c platforms/fw_tables.h \
 	platforms/loader.c platforms/loader.h \
 	platforms/loader_elf.c platforms/loader_flat.c \
 	platforms/loader_image.c platforms/loader_image.h \
 	platforms/pc.c platforms/pc.h platforms/pc_chipset.c platforms/pc_chipset.h \
-	platforms/pc_clocks.c platforms/pc_clocks.h platforms/pc_cpus.c platforms/pc_cpus.h platforms/pc_start.c platforms/pc_start.h \
+	platforms/pc_clocks.c platforms/pc_clocks.h platforms/pc_cpus.c platforms/pc_cpus.h platforms/pc_firmware.c platforms/pc_firmware.h platforms/pc_start.c platforms/pc_start.h \
 	platforms/stats.c \
 	platforms/units.c platforms/units.h
 

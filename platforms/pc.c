@@ -36,6 +36,8 @@ static int make(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_er
 	if (!rc)
 		rc = kb_pc_make_chipset(pc, err);
 	if (!rc)
+		rc = kb_pc_describe(pc, err);
+	if (!rc)
 		rc = kb_pc_start_cpus(pc, err);
 	return rc;
 }

@@ -15,9 +15,9 @@
  *   0x100000000-           RAM that did not fit below 3 GiB
  *   0x4000000000-          PCI memory window for 64-bit BARs
  * Ports: 0xC000-0xFEFF PCI I/O window, the rest as on every PC; 0xE9 debug console, 0xF4 debug exit,
- * 0x5C0 simulated time, 0x600 ACPI (PM1a event +0, control +4, PM timer +8).
+ * 0x1F0 and 0x3F6 IDE, 0x510 firmware configuration (guest_format=reset), 0x5C0 simulated time, 0x600 ACPI (PM1a event +0, control +4, PM timer +8).
  *
- * Interrupts. 8259 pair: 0 PIT, 4 COM1, 8 RTC, 9 SCI (level), PIRQA-D 10, 11, 5, 9 (level). I/O APIC, which starts
+ * Interrupts. 8259 pair: 0 PIT, 4 COM1, 8 RTC, 14 IDE, 9 SCI (level), PIRQA-D 10, 11, 5, 9 (level). I/O APIC, which starts
  * masked (GSI = input number):
  *   0      the 8259s' INTR, for ExtINT
  *   2      IRQ 0, PIT or HPET (MADT: interrupt source override 0 -> 2)
@@ -34,7 +34,9 @@
 #include "devices/acpi_pm.h"
 #include "devices/chardev.h"
 #include "devices/debugport.h"
+#include "devices/fw_cfg.h"
 #include "devices/hpet.h"
+#include "devices/ide.h"
 #include "devices/ioapic.h"
 #include "devices/lapic.h"
 #include "devices/pci.h"
@@ -104,6 +106,9 @@ struct kb_pc {
 	struct kb_debugport *debugport;
 	struct kb_simtime *simtime;
 	struct kb_pci_bus *pci;
+	struct kvmbox_block *disk[2];
+	struct kb_ide *ide;       /* NULL without disks */
+	struct kb_fw_cfg *fw_cfg; /* guest_format=reset only */
 	struct kb_region post; /* port 0x80 */
 	struct kb_boot boot;
 	struct {

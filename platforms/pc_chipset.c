@@ -1,10 +1,14 @@
 /* The PC's chipset, and the wires between its devices: see pc.h for the map. */
 #include "platforms/pc_chipset.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "platforms/pc_cpus.h"
 
 #define IRQ_PIT 0
 #define IRQ_RTC 8
+#define IRQ_IDE 14
 #define WIRE_SCI 4 /* in pic_wires, behind the PIRQs */
 
 /* ISA interrupts of PIRQA-D, as firmware would route them. */
@@ -229,7 +233,7 @@ static int make_consoles(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_uart_config uart = { .io = &pc->vm->io, .port = KB_PC_COM1_PORT, .irq = irq_line(pc, KB_PC_COM1_IRQ) };
 	struct kb_debugport_config debug = {
-		.io = &pc->vm->io, .exit = wire_exit, .exit_opaque = pc, .put = wire_debugcon,
+		.io = &pc->vm->io, .console_port = (unsigned)pc->cfg->debugcon_port, .exit = wire_exit, .exit_opaque = pc, .put = wire_debugcon,
 	};
 	int rc = kb_chardev_create(&pc->serial, pc->cfg->serial, "COM1", &pc->log, err);
 
@@ -280,6 +284,31 @@ static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 	return rc ? rc : kb_pci_bus_create(&pc->pci, &pci, err);
 }
 
+static int open_disk(struct kb_pc *pc, int i, const char *spec, struct kvmbox_error *err)
+{
+	const struct kvmbox_backend_user user = {
+		.what = i ? "disk2" : "disk", .log = pc->log.fn, .log_opaque = pc->log.opaque,
+	};
+
+	return spec ? kvmbox_block_open(&pc->disk[i], spec, &user, err) : 0;
+}
+
+static int make_disks(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	struct kb_ide_config ide = { .io = &pc->vm->io, .pci = pc->pci, .irq = irq_line(pc, IRQ_IDE) };
+	int rc;
+
+	if (!pc->cfg->disk)
+		return pc->cfg->disk2 ? kb_fail(err, EINVAL, "disk2 without disk: the first disk is the one to begin with") : 0;
+	rc = open_disk(pc, 0, pc->cfg->disk, err);
+	if (!rc)
+		rc = open_disk(pc, 1, pc->cfg->disk2, err);
+	if (rc)
+		return rc;
+	memcpy(ide.disk, pc->disk, sizeof(ide.disk));
+	return kb_ide_create(&pc->ide, &ide, err);
+}
+
 int kb_pc_make_chipset(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	int rc = make_interrupts(pc, err);
@@ -290,11 +319,21 @@ int kb_pc_make_chipset(struct kb_pc *pc, struct kvmbox_error *err)
 		rc = make_timekeepers(pc, err);
 	if (!rc)
 		rc = make_consoles(pc, err);
-	return rc ? rc : make_pci(pc, err);
+	if (!rc)
+		rc = make_pci(pc, err);
+	if (!rc)
+		rc = make_disks(pc, err);
+	if (!rc && pc->cfg->guest_format == KVMBOX_GUEST_RESET)
+		rc = kb_fw_cfg_create(&pc->fw_cfg, &pc->vm->io, &pc->vm->mem, err);
+	return rc;
 }
 
 void kb_pc_destroy_chipset(struct kb_pc *pc)
 {
+	kb_fw_cfg_destroy(pc->fw_cfg);
+	kb_ide_destroy(pc->ide);
+	kvmbox_block_close(pc->disk[1]);
+	kvmbox_block_close(pc->disk[0]);
 	kb_pci_bus_destroy(pc->pci);
 	kb_reset_destroy(pc->reset);
 	kb_debugport_destroy(pc->debugport);
@@ -326,4 +365,8 @@ void kb_pc_reset_chipset(struct kb_pc *pc)
 	kb_debugport_reset(pc->debugport);
 	kb_simtime_reset(pc->simtime);
 	kb_reset_reset(pc->reset);
+	if (pc->ide)
+		kb_ide_reset(pc->ide);
+	if (pc->fw_cfg)
+		kb_fw_cfg_reset(pc->fw_cfg);
 }

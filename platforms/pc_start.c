@@ -11,6 +11,7 @@
 #include "platforms/boot.h"
 #include "platforms/pc_chipset.h"
 #include "platforms/pc_cpus.h"
+#include "platforms/pc_firmware.h"
 #include "platforms/tables.h"
 
 /* What the firmware tables say of the chipset. */
@@ -101,13 +102,20 @@ static struct kb_tables_config describe(struct kb_pc *pc)
 		.pm_control = KB_PC_ACPI_PORT + KB_ACPI_PM_CNT, .pm_timer = KB_PC_ACPI_PORT + KB_ACPI_PM_TMR,
 		.power_button = true, .rtc_event = true, .reset_port = 0xcf9, .reset_value = 0x06, .s5_type = KB_ACPI_SLP_TYP_S5,
 		.com1_port = KB_PC_COM1_PORT, .com1_irq = KB_PC_COM1_IRQ, .version = PACKAGE_VERSION,
-		.ports = { { KB_PC_POST_PORT, 1 }, { PORT_A, 1 }, { KB_DEBUGPORT_CONSOLE, 1 }, { KB_DEBUGPORT_EXIT, 4 },
+		.ports = { { KB_PC_POST_PORT, 1 }, { PORT_A, 1 }, { (uint16_t)pc->cfg->debugcon_port, 1 }, { KB_DEBUGPORT_EXIT, 4 },
 			   { KB_SIMTIME_PORT, KB_SIMTIME_PORTS }, { PORT_KBD_DATA, 1 }, { PORT_KBD_COMMAND, 1 } },
 	};
 
 	kb_bus_read(&pc->vm->mem, KB_HPET_BASE, &t.hpet_id, sizeof(t.hpet_id)); /* low half of its capabilities */
 	describe_pci(pc, &t);
 	return t;
+}
+
+int kb_pc_describe(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	const struct kb_tables_config t = describe(pc);
+
+	return pc->fw_cfg ? kb_pc_tell_firmware(pc, &t, err) : 0;
 }
 
 int kb_pc_start_cpus(struct kb_pc *pc, struct kvmbox_error *err)

@@ -6,6 +6,8 @@
 
 /* Before anything else is on the memory bus. */
 int kb_pc_make_ram(struct kb_pc *pc, struct kvmbox_error *err);
+/* Once, when all of the chipset is there: fills the firmware configuration device, if there is one. */
+int kb_pc_describe(struct kb_pc *pc, struct kvmbox_error *err);
 /* Loads the guest and puts the first CPU at its entry. */
 int kb_pc_start_cpus(struct kb_pc *pc, struct kvmbox_error *err);
 

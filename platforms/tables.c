@@ -58,7 +58,7 @@ static bool window_fits(const struct kb_tables_window *w, uint64_t limit)
 	return w->size == 0 || (w->base < limit && w->size <= limit - w->base);
 }
 
-static int check(const struct kb_tables_config *cfg, struct kvmbox_error *err)
+int kb_tables_check(const struct kb_tables_config *cfg, struct kvmbox_error *err)
 {
 	if (cfg->cpus < 1 || cfg->cpus > KB_TABLES_CPUS_MAX)
 		return kb_fail(err, EINVAL, "%u CPUs: firmware tables can tell of 1 to %u", cfg->cpus, KB_TABLES_CPUS_MAX);
@@ -84,7 +84,7 @@ static void write_bda(struct kb_buf *b, const struct kb_tables_config *cfg)
 int kb_tables_write(struct kb_bus *mem, const struct kb_tables_config *cfg, struct kvmbox_error *err)
 {
 	struct kb_buf bda, ebda, acpi, rest;
-	int rc = check(cfg, err);
+	int rc = kb_tables_check(cfg, err);
 
 	rc = rc ? rc : place(mem, KB_TABLES_BDA, KB_TABLES_BDA + KB_TABLES_BDA_SIZE, &bda, err);
 	rc = rc ? rc : place(mem, KB_TABLES_EBDA, KB_TABLES_EBDA + KB_TABLES_EBDA_SIZE, &ebda, err);

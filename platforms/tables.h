@@ -85,6 +85,9 @@ struct kb_tables_config {
  */
 int kb_tables_write(struct kb_bus *mem, const struct kb_tables_config *cfg, struct kvmbox_error *err);
 
+/* What kb_tables_write() asks of cfg: -EINVAL. */
+int kb_tables_check(const struct kb_tables_config *cfg, struct kvmbox_error *err);
+
 /* The area of the tables that [addr, last] covers, as a message can say it ("..., where the box ..."); NULL: none. */
 const char *kb_tables_overlap(uint64_t addr, uint64_t last);
 

@@ -24,6 +24,7 @@ protected:
 	{
 		kb_bus_init(&io, "port", 0xffff);
 		cfg.io = &io;
+		cfg.console_port = KB_DEBUGPORT_CONSOLE;
 		cfg.exit_opaque = &exits;
 		cfg.exit = [](void *o, unsigned status) { static_cast<std::vector<unsigned> *>(o)->push_back(status); };
 		cfg.put_opaque = &text;

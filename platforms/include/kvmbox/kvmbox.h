@@ -95,6 +95,9 @@ struct kvmbox_config {
 	enum kvmbox_guest_format guest_format;
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
+	char *fw_cfg;             /* guest_format=reset: more files for the firmware, NAME:FILE[,NAME:FILE]... */
+	uint64_t boot_menu_ps;    /* guest_format=reset: how long the firmware waits for a key that opens its boot menu; 0: it has none */
+	char *disk, *disk2;       /* IDE disks, as kvmbox/block.h spells them; NULL: none */
 	char *cpu;                /* CPUID edits: "+name,-name,..." */
 	enum kvmbox_irqchip irqchip;
 	unsigned cpus;            /* how many; they take turns on the thread of kvmbox_run() */
@@ -110,7 +113,8 @@ struct kvmbox_config {
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
 	bool assign_bars;         /* the box gives BARs addresses before the guest starts */
 	char *serial;             /* COM1 back end: null stdio file:PATH pty unix:PATH memory */
-	char *debugcon;           /* port 0xE9 back end, same syntax */
+	char *debugcon;           /* debug console back end, same syntax */
+	uint64_t debugcon_port;   /* where it is: 0xE9; 0x402 is where SeaBIOS and OVMF write to */
 	bool pvclock;             /* kvm-clock: a page from which the guest reads simulated time without an exit */
 	enum kvmbox_tsc tsc;
 	uint64_t tsc_bound_ps;    /* tsc=guest: set the TSC at an entry when it would be off by more */

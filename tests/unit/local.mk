@@ -9,8 +9,11 @@ UNIT_TESTS = \
 	tests/unit/config_test \
 	tests/unit/cpuid_test \
 	tests/unit/debugport_test \
+	tests/unit/fw_cfg_test \
+	tests/unit/fw_tables_test \
 	tests/unit/guest_tsc_test \
 	tests/unit/hpet_test \
+	tests/unit/ide_test \
 	tests/unit/ioapic_test \
 	tests/unit/kvm_test \
 	tests/unit/lapic_test \
@@ -35,6 +38,7 @@ UNIT_TESTS = \
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 
+tests_unit_fw_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/fw_tables_test.cpp
 tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/unit/pci_bar_test.cpp \
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
 tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/aml_test.cpp \

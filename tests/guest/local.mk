@@ -5,9 +5,10 @@ TEST_GUESTS = tests/guest/acpi.elf tests/guest/exits.elf tests/guest/timer_pit.e
 	tests/guest/hostile.elf tests/guest/script.elf tests/guest/hostile_pci.elf tests/guest/agenda.elf \
 	tests/guest/pvclock.elf tests/guest/msr.elf tests/guest/ioapic.elf tests/guest/hpet.elf tests/guest/acpi_pm.elf \
 	tests/guest/x2apic.elf tests/guest/smp.elf
-# Without it: 64-bit ELF, 32-bit ELF, raw code, firmware images.
+# Without it: 64-bit ELF, 32-bit ELF, raw code, firmware images, a boot sector.
 TEST_GUESTS_BARE = tests/guest/triple_fault.elf tests/guest/bad_insn.elf tests/guest/prot32.elf tests/guest/flat.bin \
-	tests/guest/reset_vector.rom tests/guest/hostile_rom.rom
+	tests/guest/reset_vector.rom tests/guest/hostile_rom.rom \
+	tests/guest/boot_sector.bin
 
 # Handlers and main() share a file here, so all of it is compiled for CPL0. (A longer match than %.guest.o: wins.)
 tests/guest/%.guest.o: tests/guest/%.c $(GUEST_INCLUDES) tests/guest/check.h tests/guest/reset.h tests/guest/script.h
@@ -39,7 +40,10 @@ tests/guest/flat.bin: tests/guest/flat.guest.o
 tests/guest/%.rom: tests/guest/%.32.o
 	$(GUEST_LINK) -m elf_i386 -Ttext=0 --oformat binary -o $@ $<
 
-GUEST_CLEAN += $(TEST_GUESTS:.elf=.guest.o) tests/guest/triple_fault.guest.o tests/guest/bad_insn.guest.o \
+tests/guest/boot_sector.bin: tests/guest/boot_sector.32.o
+	$(GUEST_LINK) -m elf_i386 -Ttext=0x7c00 --oformat binary -o $@ $<
+
+GUEST_CLEAN += tests/guest/boot_sector.32.o $(TEST_GUESTS:.elf=.guest.o) tests/guest/triple_fault.guest.o tests/guest/bad_insn.guest.o \
 	tests/guest/prot32.32.o tests/guest/flat.guest.o tests/guest/reset_vector.32.o tests/guest/hostile_rom.32.o
 check_DATA += $(TEST_GUESTS) $(TEST_GUESTS_BARE)
 CLEANFILES += $(TEST_GUESTS) $(TEST_GUESTS_BARE)
@@ -51,4 +55,4 @@ EXTRA_DIST += tests/guest/acpi.c tests/guest/exits.c tests/guest/timer_pit.c tes
 	tests/guest/msr.h tests/guest/ioapic.c tests/guest/ioapic.h tests/guest/hpet.c tests/guest/acpi_pm.c tests/guest/x2apic.c tests/guest/smp.c \
 	tests/guest/check.h tests/guest/reset.h tests/guest/bare.ld \
 	tests/guest/triple_fault.S tests/guest/bad_insn.S tests/guest/prot32.S tests/guest/flat.S \
-	tests/guest/reset_vector.S tests/guest/hostile_rom.S
+	tests/guest/reset_vector.S tests/guest/hostile_rom.S tests/guest/boot_sector.S

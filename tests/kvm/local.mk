@@ -9,6 +9,7 @@ KVM_TESTS = \
 	tests/kvm/posted_test \
 	tests/kvm/pvclock_test \
 	tests/kvm/probe_test \
+	tests/kvm/seabios_test \
 	tests/kvm/stats_test \
 	tests/kvm/step_hostile_test \
 	tests/kvm/step_test \
@@ -26,5 +27,6 @@ tests_kvm_clock_source_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_guest_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_posted_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
+tests_kvm_seabios_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_stats_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_pvclock_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

@@ -10,6 +10,9 @@ tests/bench/idle.guest.o: tests/bench/idle.h
 tests/bench/yield.guest.o: tests/bench/yield.h
 CLEANFILES += $(BENCH_GUESTS) $(BENCH_GUESTS:.elf=.guest.o)
 
+EXTRA_PROGRAMS += tests/bench/seabios
+tests_bench_seabios_SOURCES = tests/bench/seabios.c
+tests_bench_seabios_LDADD = libkvmbox.la
 if HAVE_SYSTEMC
 EXTRA_PROGRAMS += tests/bench/mmio tests/bench/sync
 endif

@@ -67,6 +67,11 @@ TEST_F(config, defaults)
 	EXPECT_TRUE(c.assign_bars);
 	EXPECT_STREQ(c.serial, "stdio");
 	EXPECT_STREQ(c.debugcon, "null");
+	EXPECT_EQ(c.debugcon_port, 0xe9u);
+	EXPECT_EQ(c.disk, nullptr);
+	EXPECT_EQ(c.disk2, nullptr);
+	EXPECT_EQ(c.fw_cfg, nullptr);
+	EXPECT_EQ(c.boot_menu_ps, 0u);
 	EXPECT_STREQ(c.start_date, "2000-01-01T00:00:00");
 	EXPECT_STREQ(c.pace, "none");
 	EXPECT_TRUE(c.pvclock);
@@ -309,6 +314,22 @@ TEST_F(config, strings)
 	EXPECT_STREQ(c.serial, "unix:/tmp/y");
 }
 
+TEST_F(config, firmware_and_disks)
+{
+	EXPECT_EQ(parse("disk=raw:/a,readonly disk2=memory:1M fw_cfg=opt/x:/y boot_menu=60s debugcon_port=0x402"), 0) << err.msg;
+	EXPECT_STREQ(c.disk, "raw:/a,readonly");
+	EXPECT_STREQ(c.disk2, "memory:1M");
+	EXPECT_STREQ(c.fw_cfg, "opt/x:/y");
+	EXPECT_EQ(c.boot_menu_ps, 60 * s);
+	EXPECT_EQ(c.debugcon_port, 0x402u);
+	EXPECT_EQ(set("boot_menu", "60001ms"), -EINVAL);
+	EXPECT_TRUE(says("boot_menu must be at most 60s")) << err.msg;
+	EXPECT_EQ(set("debugcon_port", "0xffff"), 0);
+	EXPECT_EQ(set("debugcon_port", "0x10000"), -EINVAL);
+	EXPECT_EQ(parse("disk= disk2="), 0);
+	EXPECT_EQ(c.disk, nullptr);
+}
+
 TEST_F(config, pace)
 {
 	EXPECT_EQ(kvmbox_config_pace(&c), 0);
@@ -509,7 +530,8 @@ TEST_F(config, help_is_an_aligned_table_of_all_keys)
 		if (lines == 0)
 			continue;
 		std::string key = line.substr(0, line.find(' '));
-		const bool any = key == "guest" || key == "cpu" || key == "stats_json";
+		const bool any = key == "guest" || key == "cpu" || key == "stats_json" || key == "fw_cfg" || key == "disk" ||
+				 key == "disk2";
 		EXPECT_EQ(set(key.c_str(), "\x01"), any ? 0 : -EINVAL) << key;
 		EXPECT_FALSE(says("there is no key")) << err.msg;
 	}

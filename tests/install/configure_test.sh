@@ -34,6 +34,8 @@ no_libelf() { without=libelf; conf 1; expect "$tmp/out" 'error: libelf is missin
 testcase without_libelf no_libelf
 no_jansson() { without=jansson; conf 1; expect "$tmp/out" 'error: jansson .*is missing.*apt-get install libjansson-dev'; }
 testcase without_jansson no_jansson
+no_zydis() { conf 1 ac_cv_header_Zydis_Zydis_h=no; sed -i /Zydis/d "$tmp/cache"; expect "$tmp/out" 'error: Zydis .*is missing.*apt-get install libzydis-dev'; }
+testcase without_zydis no_zydis
 no_systemc() { without=systemc; conf 1; expect "$tmp/out" 'error: SystemC with TLM-2.0 is missing.*systemc'; expect "$tmp/out" 'apt-get install libsystemc-dev.*--without-systemc'; }
 testcase without_systemc no_systemc
 no_tlm() { without=tlm; conf 1; expect "$tmp/out" "error: SystemC with TLM-2.0 is missing.*tlm"; }

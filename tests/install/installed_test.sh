@@ -127,7 +127,7 @@ plain_c_static() {
 	linkage=static
 	cd "$tmp/c"
 	echo 'int main(void) { return 0; }' >nothing.c
-	$CC -static nothing.c $(pc --static --libs libelf jansson) -o nothing || skip "no static libelf or jansson"
+	$CC -static nothing.c $(pc --static --libs libelf jansson) -lZydis -o nothing || skip "no static libelf, jansson or Zydis"
 	$CC -static -O1 -DGUEST='"none"' main.c -o static $(pc --static --cflags --libs kvmbox)
 	need_kvm; need_guest guest.elf
 	run 0 ./static guest="$guests/guest.elf"

@@ -29,5 +29,5 @@ kvmboxinclude_HEADERS += vcpu/include/kvmbox/error.h vcpu/include/kvmbox/probe.h
 
 bin_PROGRAMS += kvmbox-info
 kvmbox_info_SOURCES = vcpu/info.c
-kvmbox_info_LDADD = libkvmbox.la
+kvmbox_info_LDADD = libkbvcpu.la $(ZYDIS_LIBS)
 dist_man1_MANS += vcpu/kvmbox-info.1

@@ -6,6 +6,8 @@
 #ifndef KB_LOADER_IMAGE_H
 #define KB_LOADER_IMAGE_H
 
+#include <stdbool.h>
+
 #include "platforms/loader.h"
 
 struct kb_image {
@@ -30,8 +32,52 @@ int kb_image_check_range(struct kb_bus *mem, const char *what, uint64_t addr, ui
 int kb_image_load(const struct kb_image *image, struct kb_bus *mem, uint64_t addr, uint64_t size,
 		  uint64_t off, uint64_t len, struct kvmbox_error *err);
 
+/* The first bytes of a file, and what they say it is. */
+struct kb_head {
+	unsigned len;
+	uint8_t bytes[0x210];
+};
+int kb_image_peek(const struct kb_image *image, struct kb_head *head, struct kvmbox_error *err);
+bool kb_head_is_elf(const struct kb_head *head);
+bool kb_head_is_bzimage(const struct kb_head *head);
+/* -ENOEXEC: it is what is known of such files, else just what ("not an ELF file"). */
+int kb_head_refuse(const struct kb_head *head, const char *what, struct kvmbox_error *err);
+
+/* The message has room for the end of a long path only. */
+const char *kb_short_path(const char *path);
+
+/* An ELF executable for this CPU, as its headers say. Linkers make a handful of segments; the bound keeps a broken file from costing time. */
+#define KB_ELF_SEGMENTS_MAX 256
+
+struct kb_elf_segment {
+	unsigned index; /* of its program header */
+	uint64_t addr, size, off, len;
+};
+
+struct kb_elf {
+	bool is64;
+	uint64_t entry;
+	bool pvh;           /* it has a PVH entry */
+	uint64_t pvh_entry;
+	bool is_linux;      /* it is a Linux kernel (its build salt note says so; Linux 4.20) */
+	unsigned count;
+	struct kb_elf_segment segments[KB_ELF_SEGMENTS_MAX];
+};
+
+/* Headers and notes. -ENOEXEC: no ELF file, truncated, corrupt, not for this CPU, not executable as it is. */
+int kb_elf_read(struct kb_elf *elf, const struct kb_image *image, struct kvmbox_error *err);
+/* Are the segments' places free RAM, apart from one another, and does entry lie in one? */
+int kb_elf_check(const struct kb_elf *elf, struct kb_bus *mem, uint64_t entry, struct kvmbox_error *err);
+int kb_elf_load(const struct kb_elf *elf, const struct kb_image *image, struct kb_bus *mem, struct kvmbox_error *err);
+
 /* The formats. */
-int kb_load_elf(const struct kb_image *image, struct kb_bus *mem, struct kb_boot *boot, struct kvmbox_error *err);
+int kb_load_elf(const struct kb_image *image, const struct kb_elf *elf, struct kb_bus *mem, struct kb_boot *boot,
+		struct kvmbox_error *err);
+int kb_load_vmlinux(const struct kb_image *image, const struct kb_elf *elf, struct kb_bus *mem,
+		    const struct kvmbox_config *cfg, const struct kb_tables_config *tables, struct kb_boot *boot,
+		    struct kvmbox_error *err);
+int kb_load_bzimage(const struct kb_image *image, struct kb_bus *mem, const struct kvmbox_config *cfg,
+		    const struct kb_tables_config *tables, struct kb_boot *boot, struct kvmbox_error *err);
 int kb_load_flat(const struct kb_image *image, struct kb_bus *mem, const struct kvmbox_config *cfg,
 		 struct kb_boot *boot, struct kvmbox_error *err);
 int kb_load_reset(const struct kb_image *image, struct kb_boot *boot, struct kb_firmware *firmware,

@@ -15,6 +15,7 @@
 extern "C" {
 #include "platforms/boot.h"
 #include "platforms/loader.h"
+#include "platforms/tables.h"
 }
 
 namespace {
@@ -87,6 +88,7 @@ struct loader : testing::Test {
 	kb_region r_low{}, r_rom{}, r_high{}, r_more{}, r_far{};
 	kb_bus mem{};
 	kvmbox_config cfg{};
+	kb_tables_config machine{};
 	kb_boot boot{};
 	kb_firmware fw{};
 	kvmbox_error err{};
@@ -97,6 +99,8 @@ struct loader : testing::Test {
 		path = std::string(dir) + "/guest";
 		cfg.guest = path.data();
 		cfg.guest_base = cfg.guest_entry = 0x100000;
+		machine.ram_below_4g = high_base + high_size + more.size();
+		machine.ram_above_4g = far_size;
 		kb_bus_init(&mem, "memory", (1ull << 52) - 1);
 		add(r_low, "low RAM", 0, low);
 		add(r_rom, "BIOS ROM", rom_base, rom);
@@ -132,7 +136,7 @@ struct loader : testing::Test {
 	{
 		err.msg[0] = 0;
 		free(fw.image);
-		return kb_load_guest(&mem, &cfg, &boot, &fw, &err);
+		return kb_load_guest(&mem, &cfg, &machine, &boot, &fw, &err);
 	}
 	int load(const bytes &b)
 	{
@@ -189,7 +193,7 @@ TEST_F(loader, elf64)
 	expect_good_loaded(*this);
 	cfg.guest_format = KVMBOX_GUEST_ELF;
 	EXPECT_EQ(load(), 0) << err.msg;
-	EXPECT_EQ(kb_load_guest(&mem, &cfg, &boot, &fw, nullptr), 0);
+	EXPECT_EQ(kb_load_guest(&mem, &cfg, &machine, &boot, &fw, nullptr), 0);
 }
 
 TEST_F(loader, elf32)
@@ -413,7 +417,7 @@ TEST_F(loader, entry_outside)
 TEST_F(loader, no_elf)
 {
 	const bytes text = {'#', '!', '/', 'b', 'i', 'n'};
-	REFUSED(text, -ENOEXEC, "not an ELF file (starts with 23 21 2f 62 \"#!/b\")", "guest_format=flat", "guest_format=reset");
+	REFUSED(text, -ENOEXEC, "neither an ELF file nor a kernel (starts with 23 21 2f 62 \"#!/b\")", "guest_format=flat", "guest_format=reset");
 	cfg.guest_format = KVMBOX_GUEST_ELF;
 	REFUSED(text, -ENOEXEC, "not an ELF file");
 	REFUSED(bytes({0x7f}), -ENOEXEC, "starts with 7f \".\"");
@@ -598,7 +602,7 @@ struct tables : loader {
 
 TEST_F(tables, long64)
 {
-	const kb_boot b = {KB_BOOT_LONG64, 0};
+	const kb_boot b = {KB_BOOT_LONG64, 0, 0, 0, 0};
 	const uint64_t low4g[] = {0, 0x1fffff, 0x200000, 0x70000, 0x3fffffff, 0x40000000, 0xfee00000, 0xffffffff};
 	const uint64_t beyond[] = {0x100000000, 0x123456789a, 0x7fffffffff};
 	uint64_t pa;
@@ -627,7 +631,7 @@ TEST_F(tables, long64)
 
 TEST_F(tables, protected32)
 {
-	const kb_boot b = {KB_BOOT_PROTECTED32, 0};
+	const kb_boot b = {KB_BOOT_PROTECTED32, 0, 0, 0, 0};
 	kb_boot_write_tables(&mem, &b, true);
 	EXPECT_EQ(get(KB_BOOT_GDT), 0u);
 	EXPECT_EQ(get(KB_BOOT_GDT + KB_BOOT_CS), 0x00cf9b000000ffffu); // L=0, D=1
@@ -638,7 +642,7 @@ TEST_F(tables, protected32)
 
 TEST_F(tables, real16_writes_nothing)
 {
-	const kb_boot b = {KB_BOOT_REAL16, 0};
+	const kb_boot b = {KB_BOOT_REAL16, 0, 0, 0, 0};
 	kb_boot_write_tables(&mem, &b, true);
 	EXPECT_TRUE(untouched());
 }

@@ -111,7 +111,7 @@ static int add_segment(struct kb_elf *prog, const struct kb_image *image, unsign
 			       index, phdr->p_filesz, phdr->p_offset, image->size);
 	if (phdr->p_memsz)
 		prog->segments[prog->count++] = (struct kb_elf_segment){
-			.index = index, .addr = phdr->p_paddr, .size = phdr->p_memsz,
+			.index = index, .addr = phdr->p_paddr, .vaddr = phdr->p_vaddr, .size = phdr->p_memsz,
 			.off = phdr->p_offset, .len = phdr->p_filesz,
 		};
 	return 0;
@@ -165,6 +165,10 @@ static int read_program(struct kb_elf *prog, const struct kb_image *image, Elf *
 	}
 	prog->is64 = ehdr.e_ident[EI_CLASS] == ELFCLASS64;
 	prog->entry = ehdr.e_entry;
+	prog->shoff = ehdr.e_shoff;
+	prog->shnum = ehdr.e_shnum;
+	prog->shentsize = ehdr.e_shentsize;
+	prog->shstrndx = ehdr.e_shstrndx;
 	return rc;
 }
 

@@ -51,7 +51,7 @@ const char *kb_short_path(const char *path);
 
 struct kb_elf_segment {
 	unsigned index; /* of its program header */
-	uint64_t addr, size, off, len;
+	uint64_t addr, vaddr, size, off, len; /* addr: physical */
 };
 
 struct kb_elf {
@@ -62,6 +62,8 @@ struct kb_elf {
 	bool is_linux;      /* it is a Linux kernel (its build salt note says so; Linux 4.20) */
 	unsigned count;
 	struct kb_elf_segment segments[KB_ELF_SEGMENTS_MAX];
+	uint64_t shoff;     /* section headers, unchecked: their place in the file, number, size, index of the names */
+	unsigned shnum, shentsize, shstrndx;
 };
 
 /* Headers and notes. -ENOEXEC: no ELF file, truncated, corrupt, not for this CPU, not executable as it is. */
@@ -76,6 +78,18 @@ int kb_load_elf(const struct kb_image *image, const struct kb_elf *elf, struct k
 int kb_load_vmlinux(const struct kb_image *image, const struct kb_elf *elf, struct kb_bus *mem,
 		    const struct kvmbox_config *cfg, const struct kb_tables_config *tables, struct kb_boot *boot,
 		    struct kvmbox_error *err);
+/* The beginning of a file, and the multiboot header in it. */
+#define KB_MULTIBOOT_SEARCH 0x8000u /* multiboot 2's; of multiboot 1: the first 8 KiB */
+struct kb_multiboot_file {
+	unsigned version; /* 0: no header */
+	unsigned at;      /* its offset in the file and in head */
+	unsigned len;     /* of head */
+	uint8_t head[KB_MULTIBOOT_SEARCH];
+};
+int kb_multiboot_find(const struct kb_image *image, struct kb_multiboot_file *file, struct kvmbox_error *err);
+int kb_load_multiboot(const struct kb_image *image, const struct kb_multiboot_file *file, struct kb_bus *mem,
+		      const struct kvmbox_config *cfg, const struct kb_tables_config *tables, struct kb_boot *boot,
+		      struct kvmbox_error *err);
 int kb_load_bzimage(const struct kb_image *image, struct kb_bus *mem, const struct kvmbox_config *cfg,
 		    const struct kb_tables_config *tables, struct kb_boot *boot, struct kvmbox_error *err);
 int kb_load_flat(const struct kb_image *image, struct kb_bus *mem, const struct kvmbox_config *cfg,

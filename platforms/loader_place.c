@@ -30,6 +30,16 @@ int kb_place_take(struct kb_place *place, const char *what, uint64_t addr, uint6
 	return 0;
 }
 
+int kb_place_take_elf(struct kb_place *place, const struct kb_elf *elf, struct kvmbox_error *err)
+{
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < elf->count; i++)
+		rc = kb_place_take(place, "a segment", elf->segments[i].addr, elf->segments[i].size, err);
+	return rc;
+}
+
 /* The lowest of what is taken in [addr, last]: below it there may be room. False: it is free. */
 static bool lowest_taken(const struct kb_place *place, uint64_t addr, uint64_t last, uint64_t *base)
 {

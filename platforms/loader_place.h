@@ -21,6 +21,7 @@ struct kb_place {
 void kb_place_init(struct kb_place *place, struct kb_bus *mem, const struct kb_tables_config *tables);
 /* As kb_image_check_range(), and from now on it is taken. What is taken may overlap: the caller knows why. */
 int kb_place_take(struct kb_place *place, const char *what, uint64_t addr, uint64_t size, struct kvmbox_error *err);
+int kb_place_take_elf(struct kb_place *place, const struct kb_elf *elf, struct kvmbox_error *err);
 /*
  * The highest free place in RAM above 1 MiB, page aligned, whose bytes are not above last. size not 0. False: none has the
  * size.

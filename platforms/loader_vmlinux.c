@@ -56,16 +56,6 @@ static void write_start_info(struct kb_place *place, const struct kvmbox_config 
 	kb_cmdline_write(place->mem, cfg->cmdline);
 }
 
-static int take(struct kb_place *place, const struct kb_elf *elf, struct kvmbox_error *err)
-{
-	unsigned i;
-	int rc = 0;
-
-	for (i = 0; !rc && i < elf->count; i++)
-		rc = kb_place_take(place, "a segment", elf->segments[i].addr, elf->segments[i].size, err);
-	return rc;
-}
-
 int kb_load_vmlinux(const struct kb_image *image, const struct kb_elf *elf, struct kb_bus *mem,
 		    const struct kvmbox_config *cfg, const struct kb_tables_config *tables, struct kb_boot *boot,
 		    struct kvmbox_error *err)
@@ -80,7 +70,7 @@ int kb_load_vmlinux(const struct kb_image *image, const struct kb_elf *elf, stru
 	if (elf->pvh && entry > UINT32_MAX)
 		return kb_fail(err, ENOEXEC, "the PVH entry 0x%" PRIx64 " lies above 4 GiB, it is a 32-bit one", entry);
 	kb_place_init(&place, mem, tables);
-	rc = take(&place, elf, err);
+	rc = kb_place_take_elf(&place, elf, err);
 	rc = rc ? rc : kb_cmdline_check(cfg->cmdline, elf->is_linux ? KB_LINUX_CMDLINE_MAX : KB_CMDLINE_MAX, err);
 	rc = rc ? rc : kb_initrd_place(&initrd, &place, cfg->initrd, KB_LINUX_INITRD_MAX, err);
 	rc = rc ? rc : kb_elf_load(elf, image, mem, err);

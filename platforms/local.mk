@@ -13,6 +13,7 @@ libkbplatforms_la_SOURCES = \
 	platforms/loader.c platforms/loader.h \
 	platforms/loader_elf.c platforms/loader_flat.c platforms/loader_kind.c \
 	platforms/loader_linux.c platforms/loader_linux.h platforms/loader_vmlinux.c \
+	platforms/loader_multiboot.c platforms/loader_multiboot2.c platforms/loader_multiboot.h \
 	platforms/loader_place.c platforms/loader_place.h \
 	platforms/loader_image.c platforms/loader_image.h \
 	platforms/pc.c platforms/pc.h platforms/pc_chipset.c platforms/pc_chipset.h \

@@ -136,9 +136,10 @@ int kb_pc_start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
 		return kb_fail(err, EINVAL, "initrd= and cmdline= are for a kernel; say guest=PATH, too");
 	if (!pc->cfg->guest)
 		return kb_vcpu_start_reset(pc->vcpu, err);
-	rc = load(pc, &t, err);
-	if (!rc && pc->boot.mode != KB_BOOT_REAL16) /* firmware makes its own */
-		rc = kb_tables_write(&pc->vm->mem, &t, err);
+	rc = pc->cfg->guest_format == KVMBOX_GUEST_RESET ? 0 : /* firmware makes its own */
+	     kb_tables_write(&pc->vm->mem, &t, err);
+	if (!rc) /* after the tables: a loader may hand on copies */
+		rc = load(pc, &t, err);
 	if (rc)
 		return rc;
 	kb_boot_write_tables(&pc->vm->mem, &pc->boot, pc->huge1g);

@@ -34,12 +34,12 @@ static int load_plain(const struct job *j, const struct kb_elf *elf, struct kvmb
 	return rc ? rc : kb_load_elf(j->image, elf, j->mem, j->boot, err);
 }
 
-static int load_multiboot(const struct job *j, const struct kb_multiboot_file *mb, struct kvmbox_error *err)
+static int load_multiboot(const struct job *j, const struct kb_head *head, struct kvmbox_error *err)
 {
-	return kb_load_multiboot(j->image, mb, j->mem, j->cfg, j->tables, j->boot, err);
+	return kb_load_multiboot(j->image, head, j->mem, j->cfg, j->tables, j->boot, err);
 }
 
-static int load_elf(const struct job *j, const struct kb_multiboot_file *mb, struct kvmbox_error *err)
+static int load_elf(const struct job *j, const struct kb_head *head, struct kvmbox_error *err)
 {
 	const enum kvmbox_guest_format format = j->cfg->guest_format;
 	struct kb_elf elf;
@@ -49,8 +49,8 @@ static int load_elf(const struct job *j, const struct kb_multiboot_file *mb, str
 		return rc;
 	if (format == KVMBOX_GUEST_ELF)
 		return load_plain(j, &elf, err);
-	if (format == KVMBOX_GUEST_AUTO && mb->version && !elf.pvh)
-		return load_multiboot(j, mb, err);
+	if (format == KVMBOX_GUEST_AUTO && head->multiboot && !elf.pvh)
+		return load_multiboot(j, head, err);
 	if (elf.pvh || elf.is_linux)
 		return kb_load_vmlinux(j->image, &elf, j->mem, j->cfg, j->tables, j->boot, err);
 	if (format == KVMBOX_GUEST_LINUX)
@@ -59,8 +59,7 @@ static int load_elf(const struct job *j, const struct kb_multiboot_file *mb, str
 	return load_plain(j, &elf, err);
 }
 
-static int load_other(const struct job *j, const struct kb_multiboot_file *mb, const struct kb_head *head,
-		      struct kvmbox_error *err)
+static int load_other(const struct job *j, const struct kb_head *head, struct kvmbox_error *err)
 {
 	switch (j->cfg->guest_format) {
 	case KVMBOX_GUEST_ELF:
@@ -68,29 +67,33 @@ static int load_other(const struct job *j, const struct kb_multiboot_file *mb, c
 	case KVMBOX_GUEST_LINUX:
 		return kb_head_refuse(head, "neither a bzImage nor an ELF file", err);
 	default:
-		return mb->version ? load_multiboot(j, mb, err) :
+		return head->multiboot ? load_multiboot(j, head, err) :
 		       kb_head_refuse(head, "neither an ELF file nor a kernel", err);
 	}
 }
 
-static int load_by_kind(const struct job *j, struct kvmbox_error *err)
+static int load_found(const struct job *j, const struct kb_head *head, struct kvmbox_error *err)
 {
 	const enum kvmbox_guest_format format = j->cfg->guest_format;
-	struct kb_multiboot_file mb;
-	struct kb_head head;
-	int rc = kb_image_peek(j->image, &head, err);
 
-	rc = rc ? rc : kb_multiboot_find(j->image, &mb, err);
-	if (rc)
-		return rc;
 	if (format == KVMBOX_GUEST_MULTIBOOT)
-		return mb.version ? load_multiboot(j, &mb, err) :
-		       kb_head_refuse(&head, "without a multiboot header (version 2 in its first 32 KiB, version 1 in its first 8 KiB)", err);
-	if (kb_head_is_elf(&head))
-		return load_elf(j, &mb, err);
-	if (kb_head_is_bzimage(&head) && format != KVMBOX_GUEST_ELF)
+		return head->multiboot ? load_multiboot(j, head, err) :
+		       kb_head_refuse(head, "without a multiboot header (version 2 in its first 32 KiB, version 1 in its first 8 KiB)", err);
+	if (kb_head_is_elf(head))
+		return load_elf(j, head, err);
+	if (kb_head_is_bzimage(head) && format != KVMBOX_GUEST_ELF)
 		return kb_load_bzimage(j->image, j->mem, j->cfg, j->tables, j->boot, err);
-	return load_other(j, &mb, &head, err);
+	return load_other(j, head, err);
+}
+
+static int load_by_kind(const struct job *j, struct kvmbox_error *err)
+{
+	struct kb_head head;
+	int rc = kb_head_read(j->image, &head, err);
+
+	rc = rc ? rc : load_found(j, &head, err);
+	kb_head_free(&head);
+	return rc;
 }
 
 static int load(const struct job *j, struct kb_firmware *firmware, struct kvmbox_error *err)

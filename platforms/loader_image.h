@@ -32,12 +32,17 @@ int kb_image_check_range(struct kb_bus *mem, const char *what, uint64_t addr, ui
 int kb_image_load(const struct kb_image *image, struct kb_bus *mem, uint64_t addr, uint64_t size,
 		  uint64_t off, uint64_t len, struct kvmbox_error *err);
 
-/* The first bytes of a file, and what they say it is. */
+/* The beginning of a file, and what it says the file is. */
+#define KB_HEAD_MAX 0x8000u /* a multiboot 2 header lies within, one of version 1 in the first 8 KiB */
 struct kb_head {
 	unsigned len;
-	uint8_t bytes[0x210];
+	uint8_t *bytes;        /* malloc'ed */
+	unsigned multiboot;    /* version of the multiboot header in it; 0: none */
+	unsigned multiboot_at;
 };
-int kb_image_peek(const struct kb_image *image, struct kb_head *head, struct kvmbox_error *err);
+/* Free it in any case. */
+int kb_head_read(const struct kb_image *image, struct kb_head *head, struct kvmbox_error *err);
+void kb_head_free(struct kb_head *head);
 bool kb_head_is_elf(const struct kb_head *head);
 bool kb_head_is_bzimage(const struct kb_head *head);
 /* -ENOEXEC: it is what is known of such files, else just what ("not an ELF file"). */
@@ -78,16 +83,9 @@ int kb_load_elf(const struct kb_image *image, const struct kb_elf *elf, struct k
 int kb_load_vmlinux(const struct kb_image *image, const struct kb_elf *elf, struct kb_bus *mem,
 		    const struct kvmbox_config *cfg, const struct kb_tables_config *tables, struct kb_boot *boot,
 		    struct kvmbox_error *err);
-/* The beginning of a file, and the multiboot header in it. */
-#define KB_MULTIBOOT_SEARCH 0x8000u /* multiboot 2's; of multiboot 1: the first 8 KiB */
-struct kb_multiboot_file {
-	unsigned version; /* 0: no header */
-	unsigned at;      /* its offset in the file and in head */
-	unsigned len;     /* of head */
-	uint8_t head[KB_MULTIBOOT_SEARCH];
-};
-int kb_multiboot_find(const struct kb_image *image, struct kb_multiboot_file *file, struct kvmbox_error *err);
-int kb_load_multiboot(const struct kb_image *image, const struct kb_multiboot_file *file, struct kb_bus *mem,
+/* Fills in head->multiboot. */
+void kb_multiboot_find(struct kb_head *head);
+int kb_load_multiboot(const struct kb_image *image, const struct kb_head *head, struct kb_bus *mem,
 		      const struct kvmbox_config *cfg, const struct kb_tables_config *tables, struct kb_boot *boot,
 		      struct kvmbox_error *err);
 int kb_load_bzimage(const struct kb_image *image, struct kb_bus *mem, const struct kvmbox_config *cfg,

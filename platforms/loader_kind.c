@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vcpu/error.h"
@@ -29,11 +30,24 @@ static const struct {
 	{ 0, 2, "MZ", "is an EFI or DOS program, not a bzImage: it can only be started by UEFI firmware; give the bzImage itself (in a unified kernel image it is the section .linux: objcopy -O binary --only-section=.linux)" },
 };
 
-int kb_image_peek(const struct kb_image *image, struct kb_head *head, struct kvmbox_error *err)
+int kb_head_read(const struct kb_image *image, struct kb_head *head, struct kvmbox_error *err)
 {
-	*head = (struct kb_head){ 0 };
-	head->len = image->size < sizeof(head->bytes) ? (unsigned)image->size : (unsigned)sizeof(head->bytes);
-	return kb_image_read(image, 0, head->bytes, head->len, err);
+	int rc;
+
+	*head = (struct kb_head){ .len = image->size < KB_HEAD_MAX ? (unsigned)image->size : KB_HEAD_MAX };
+	head->bytes = malloc(KB_HEAD_MAX);
+	if (!head->bytes)
+		return kb_fail(err, ENOMEM, "out of memory for its first %u bytes", head->len);
+	rc = kb_image_read(image, 0, head->bytes, head->len, err);
+	if (!rc)
+		kb_multiboot_find(head);
+	return rc;
+}
+
+void kb_head_free(struct kb_head *head)
+{
+	free(head->bytes);
+	head->bytes = NULL;
 }
 
 static bool has(const struct kb_head *head, unsigned at, unsigned len, const char *magic)

@@ -28,46 +28,40 @@ enum { WANT_PAGES = 1 << 0, WANT_MEMORY = 1 << 1, WANT_VIDEO = 1 << 2, HAS_ADDRE
 
 /* ---- the file ------------------------------------------------------------------ */
 
-uint32_t kb_multiboot_u32(const struct kb_multiboot_file *file, unsigned at)
+uint32_t kb_multiboot_u32(const struct kb_head *head, unsigned at)
 {
 	uint32_t v;
 
-	memcpy(&v, file->head + at, sizeof(v));
+	memcpy(&v, head->bytes + at, sizeof(v));
 	return v;
 }
 
-static bool is_header(const struct kb_multiboot_file *file, unsigned at, uint32_t magic, unsigned words)
+static bool is_header(const struct kb_head *head, unsigned at, uint32_t magic, unsigned words)
 {
 	uint32_t sum = 0;
 	unsigned i;
 
-	if (at + 4 * words > file->len || kb_multiboot_u32(file, at) != magic)
+	if (at + 4 * words > head->len || kb_multiboot_u32(head, at) != magic)
 		return false;
 	for (i = 0; i < words; i++)
-		sum += kb_multiboot_u32(file, at + 4 * i);
+		sum += kb_multiboot_u32(head, at + 4 * i);
 	return sum == 0;
 }
 
-int kb_multiboot_find(const struct kb_image *image, struct kb_multiboot_file *file, struct kvmbox_error *err)
+void kb_multiboot_find(struct kb_head *head)
 {
-	int rc;
+	unsigned at;
 
-	file->version = file->at = 0;
-	file->len = image->size < sizeof(file->head) ? (unsigned)image->size : (unsigned)sizeof(file->head);
-	rc = kb_image_read(image, 0, file->head, file->len, err);
-	if (rc)
-		return rc;
-	for (file->at = 0; file->at + HEADER2 <= file->len; file->at += 8)
-		if (is_header(file, file->at, MAGIC2, 4)) {
-			file->version = 2;
-			return 0;
+	for (at = 0; !head->multiboot && at + HEADER2 <= head->len; at += 8)
+		if (is_header(head, at, MAGIC2, 4)) {
+			head->multiboot = 2;
+			head->multiboot_at = at;
 		}
-	for (file->at = 0; file->at + HEADER1 <= file->len && file->at + HEADER1 <= SEARCH1; file->at += 4)
-		if (is_header(file, file->at, MAGIC1, 3)) {
-			file->version = 1;
-			return 0;
+	for (at = 0; !head->multiboot && at + HEADER1 <= head->len && at + HEADER1 <= SEARCH1; at += 4)
+		if (is_header(head, at, MAGIC1, 3)) {
+			head->multiboot = 1;
+			head->multiboot_at = at;
 		}
-	return 0;
 }
 
 /* ---- loading by addresses --------------------------------------------------------- */
@@ -77,11 +71,11 @@ static int flat_program(struct kb_multiboot *m, const struct kb_multiboot_addres
 	const uint64_t before = (uint64_t)a->header_addr - a->load_addr; /* of the header, in memory */
 	uint64_t off, len, size;
 
-	if (a->load_addr > a->header_addr || before > m->file->at)
+	if (a->load_addr > a->header_addr || before > m->head->multiboot_at)
 		return kb_fail(err, ENOEXEC,
 			       "the multiboot header is corrupt: it is to lie at 0x%" PRIx32 " of what loads at 0x%" PRIx32 ", in the file it is at 0x%x",
-			       a->header_addr, a->load_addr, m->file->at);
-	off = m->file->at - before;
+			       a->header_addr, a->load_addr, m->head->multiboot_at);
+	off = m->head->multiboot_at - before;
 	len = a->load_end_addr ? (uint64_t)a->load_end_addr - a->load_addr : m->image->size - off;
 	size = a->bss_end_addr ? (uint64_t)a->bss_end_addr - a->load_addr : len;
 	if ((a->load_end_addr && a->load_end_addr <= a->load_addr) || (a->bss_end_addr && size < len))
@@ -112,7 +106,7 @@ static uint64_t physical_entry(const struct kb_elf *elf)
 int kb_multiboot_program(struct kb_multiboot *m, const struct kb_multiboot_addresses *a, const uint32_t *entry,
 			 struct kvmbox_error *err)
 {
-	const bool is_elf = m->file->len >= SELFMAG && !memcmp(m->file->head, ELFMAG, SELFMAG);
+	const bool is_elf = m->head->len >= SELFMAG && !memcmp(m->head->bytes, ELFMAG, SELFMAG);
 	int rc;
 
 	if (a) {
@@ -353,8 +347,8 @@ static void write_info(struct kb_multiboot *m)
 
 static int load1(struct kb_multiboot *m, struct kb_boot *boot, struct kvmbox_error *err)
 {
-	const struct kb_multiboot_file *f = m->file;
-	const uint32_t flags = kb_multiboot_u32(f, f->at + 4);
+	const struct kb_head *f = m->head;
+	const uint32_t flags = kb_multiboot_u32(f, f->multiboot_at + 4);
 	struct kb_multiboot_addresses a;
 	uint32_t entry = 0;
 	int rc;
@@ -364,10 +358,10 @@ static int load1(struct kb_multiboot *m, struct kb_boot *boot, struct kvmbox_err
 	if (flags & REQUIRED & ~(uint32_t)(WANT_PAGES | WANT_MEMORY))
 		return kb_fail(err, ENOTSUP, "its multiboot header has flags 0x%" PRIx32 ", of which nobody knows what they require", flags);
 	if (flags & HAS_ADDRESSES) {
-		if (f->at + HEADER1 + sizeof(a) + sizeof(entry) > f->len)
+		if (f->multiboot_at + HEADER1 + sizeof(a) + sizeof(entry) > f->len)
 			return kb_fail(err, ENOEXEC, "the file is truncated within the multiboot header");
-		memcpy(&a, f->head + f->at + HEADER1, sizeof(a));
-		entry = kb_multiboot_u32(f, f->at + HEADER1 + sizeof(a));
+		memcpy(&a, f->bytes + f->multiboot_at + HEADER1, sizeof(a));
+		entry = kb_multiboot_u32(f, f->multiboot_at + HEADER1 + sizeof(a));
 	}
 	rc = kb_multiboot_program(m, flags & HAS_ADDRESSES ? &a : NULL, flags & HAS_ADDRESSES ? &entry : NULL, err);
 	rc = rc ? rc : kb_cmdline_check(m->cfg->cmdline, KB_CMDLINE_MAX, err);
@@ -382,16 +376,22 @@ static int load1(struct kb_multiboot *m, struct kb_boot *boot, struct kvmbox_err
 	return 0;
 }
 
-int kb_load_multiboot(const struct kb_image *image, const struct kb_multiboot_file *file, struct kb_bus *mem,
+int kb_load_multiboot(const struct kb_image *image, const struct kb_head *head, struct kb_bus *mem,
 		      const struct kvmbox_config *cfg, const struct kb_tables_config *tables, struct kb_boot *boot,
 		      struct kvmbox_error *err)
 {
-	struct kb_multiboot m = { .image = image, .cfg = cfg, .file = file };
+	struct kb_multiboot *m = calloc(1, sizeof(*m));
 	int rc;
 
-	kb_place_init(&m.place, mem, tables);
-	rc = file->version == 2 ? kb_load_multiboot2(&m, boot, err) : load1(&m, boot, err);
-	kb_initrd_close(&m.initrd);
-	free(m.sections.table);
+	if (!m)
+		return kb_fail(err, ENOMEM, "out of memory loading a multiboot kernel");
+	m->image = image;
+	m->cfg = cfg;
+	m->head = head;
+	kb_place_init(&m->place, mem, tables);
+	rc = head->multiboot == 2 ? kb_load_multiboot2(m, boot, err) : load1(m, boot, err);
+	kb_initrd_close(&m->initrd);
+	free(m->sections.table);
+	free(m);
 	return rc;
 }

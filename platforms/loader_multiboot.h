@@ -24,7 +24,7 @@ struct kb_multiboot_sections {
 struct kb_multiboot {
 	const struct kb_image *image;
 	const struct kvmbox_config *cfg;
-	const struct kb_multiboot_file *file;
+	const struct kb_head *head;
 	struct kb_elf program;  /* also of a file that is loaded by addresses: one segment */
 	bool is_elf;
 	uint64_t entry;
@@ -33,7 +33,7 @@ struct kb_multiboot {
 	struct kb_multiboot_sections sections;
 };
 
-uint32_t kb_multiboot_u32(const struct kb_multiboot_file *file, unsigned at);
+uint32_t kb_multiboot_u32(const struct kb_head *head, unsigned at);
 
 /* Fills in program: by the addresses or, if NULL, by the ELF headers. entry: NULL: the ELF file's. */
 int kb_multiboot_program(struct kb_multiboot *m, const struct kb_multiboot_addresses *a, const uint32_t *entry,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "platforms/boot.h"
@@ -42,7 +43,7 @@ struct wishes {
 
 /* ---- header tags --------------------------------------------------------------------- */
 
-static int check_requests(const struct kb_multiboot_file *f, unsigned at, unsigned size, struct kvmbox_error *err)
+static int check_requests(const struct kb_head *f, unsigned at, unsigned size, struct kvmbox_error *err)
 {
 	unsigned i;
 
@@ -62,15 +63,15 @@ static int cannot(const char *what, struct kvmbox_error *err)
 }
 
 /* Takes what is in a tag of at least len bytes behind its header. */
-static int take(const struct kb_multiboot_file *f, unsigned at, unsigned size, void *to, unsigned len, struct kvmbox_error *err)
+static int take(const struct kb_head *f, unsigned at, unsigned size, void *to, unsigned len, struct kvmbox_error *err)
 {
 	if (size < TAG + len)
 		return kb_fail(err, ENOEXEC, "the multiboot 2 header is corrupt: a tag at 0x%x of %u bytes", at, size);
-	memcpy(to, f->head + at + TAG, len);
+	memcpy(to, f->bytes + at + TAG, len);
 	return 0;
 }
 
-static int read_tag(const struct kb_multiboot_file *f, unsigned at, unsigned size, struct wishes *w, struct kvmbox_error *err)
+static int read_tag(const struct kb_head *f, unsigned at, unsigned size, struct wishes *w, struct kvmbox_error *err)
 {
 	const uint32_t head = kb_multiboot_u32(f, at);
 	const bool optional = head >> 16 & OPTIONAL;
@@ -101,17 +102,17 @@ static int read_tag(const struct kb_multiboot_file *f, unsigned at, unsigned siz
 	return optional ? 0 : kb_fail(err, ENOTSUP, "requires a multiboot 2 feature nobody knows (header tag %u)", head & 0xffff);
 }
 
-static int read_header(const struct kb_multiboot_file *f, struct wishes *w, struct kvmbox_error *err)
+static int read_header(const struct kb_head *f, struct wishes *w, struct kvmbox_error *err)
 {
-	const uint32_t arch = kb_multiboot_u32(f, f->at + 4), length = kb_multiboot_u32(f, f->at + 8);
-	unsigned at = f->at + HEADER, end;
+	const uint32_t arch = kb_multiboot_u32(f, f->multiboot_at + 4), length = kb_multiboot_u32(f, f->multiboot_at + 8);
+	unsigned at = f->multiboot_at + HEADER, end;
 	int rc = 0;
 
 	if (arch != 0)
 		return kb_fail(err, ENOEXEC, "is a multiboot 2 kernel for architecture %" PRIu32 "; the guest CPU runs x86-64 and i386", arch);
-	if (length < HEADER || length > f->len - f->at)
-		return kb_fail(err, ENOEXEC, "the multiboot 2 header is corrupt or truncated: %" PRIu32 " bytes at 0x%x", length, f->at);
-	end = f->at + length;
+	if (length < HEADER || length > f->len - f->multiboot_at)
+		return kb_fail(err, ENOEXEC, "the multiboot 2 header is corrupt or truncated: %" PRIu32 " bytes at 0x%x", length, f->multiboot_at);
+	end = f->multiboot_at + length;
 	while (!rc && at + TAG <= end) {
 		uint32_t size = kb_multiboot_u32(f, at + 4);
 
@@ -125,7 +126,7 @@ static int read_header(const struct kb_multiboot_file *f, struct wishes *w, stru
 	if (!rc && w->has_addresses && !w->has_entry)
 		return kb_fail(err, ENOEXEC, "the multiboot 2 header has load addresses, but no entry address");
 	if (!rc && w->has_addresses && w->addresses.load_addr == UINT32_MAX) /* from the file's beginning */
-		w->addresses.load_addr = w->addresses.header_addr - f->at;
+		w->addresses.load_addr = w->addresses.header_addr - f->multiboot_at;
 	return rc;
 }
 
@@ -312,13 +313,24 @@ static void build_info(struct kb_buf *b, const struct kb_multiboot *m, const str
 /* Room in the information for everything but the command line and the section headers. */
 #define FIXED_INFO 0x400u
 
+static int write_info(const struct kb_multiboot *m, const struct wishes *w, uint64_t base, struct kvmbox_error *err)
+{
+	struct kb_buf info = { .data = malloc(INFO_MAX), .cap = INFO_MAX };
+
+	if (!info.data)
+		return kb_fail(err, ENOMEM, "out of memory for the multiboot 2 information");
+	build_info(&info, m, w, base);
+	if (!info.overflow)
+		kb_bus_write(m->place.mem, KB_BOOT_INFO, info.data, info.len);
+	free(info.data);
+	return info.overflow ? kb_fail(err, ENOSPC, "the multiboot 2 information does not fit into %u bytes", INFO_MAX) : 0;
+}
+
 int kb_load_multiboot2(struct kb_multiboot *m, struct kb_boot *boot, struct kvmbox_error *err)
 {
-	uint8_t bytes[INFO_MAX];
-	struct kb_buf info = { .data = bytes, .cap = sizeof(bytes) };
 	struct wishes w = { 0 };
 	uint64_t base = 0;
-	int rc = read_header(m->file, &w, err);
+	int rc = read_header(m->head, &w, err);
 
 	rc = rc ? rc : kb_multiboot_program(m, w.has_addresses ? &w.addresses : NULL, w.has_entry ? &w.entry : NULL, err);
 	if (!rc && w.relocatable)
@@ -326,12 +338,9 @@ int kb_load_multiboot2(struct kb_multiboot *m, struct kb_boot *boot, struct kvmb
 	rc = rc ? rc : kb_cmdline_check(m->cfg->cmdline, KB_CMDLINE_MAX, err);
 	rc = rc ? rc : kb_multiboot_place(m, KB_BOOT_INFO_SIZE - FIXED_INFO, err);
 	rc = rc ? rc : kb_multiboot_load(m, err);
+	rc = rc ? rc : write_info(m, &w, base, err);
 	if (rc)
 		return rc;
-	build_info(&info, m, &w, base);
-	if (info.overflow)
-		return kb_fail(err, ENOSPC, "the multiboot 2 information does not fit into %u bytes", INFO_MAX);
-	kb_bus_write(m->place.mem, KB_BOOT_INFO, info.data, info.len);
 	*boot = (struct kb_boot){
 		.mode = KB_BOOT_PROTECTED32, .entry = m->entry, .ax = STARTED2, .bx = KB_BOOT_INFO,
 	};

@@ -78,7 +78,7 @@ static int flat_program(struct kb_multiboot *m, const struct kb_multiboot_addres
 	off = m->head->multiboot_at - before;
 	len = a->load_end_addr ? (uint64_t)a->load_end_addr - a->load_addr : m->image->size - off;
 	size = a->bss_end_addr ? (uint64_t)a->bss_end_addr - a->load_addr : len;
-	if ((a->load_end_addr && a->load_end_addr <= a->load_addr) || (a->bss_end_addr && size < len))
+	if ((a->load_end_addr && a->load_end_addr <= a->load_addr) || (a->bss_end_addr && (a->bss_end_addr < a->load_addr || size < len)))
 		return kb_fail(err, ENOEXEC,
 			       "the multiboot header is corrupt: load 0x%" PRIx32 ", end 0x%" PRIx32 ", bss end 0x%" PRIx32,
 			       a->load_addr, a->load_end_addr, a->bss_end_addr);

@@ -216,6 +216,36 @@ struct loader : testing::Test {
 		EXPECT_TRUE(untouched());                                                                         \
 	} while (0)
 
+// ---- corruption ----
+
+inline const uint64_t nasty[] = {0, 1, 0x70000, 0xfff, 0x1000, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff,
+			  0x8000000000000000, 0xffffffffffffffff, 0xfffffffffffff000, 0x200000, 0x4ff000};
+
+// Any error will do, but nothing may crash, hang, or reach ROM, the first tables or beyond RAM.
+template <class Make> void corrupt(loader &l, Make make, size_t from, size_t to, unsigned rounds)
+{
+	std::mt19937_64 rng(7);
+	unsigned loaded = 0;
+	for (unsigned i = 0; i < rounds; i++) {
+		bytes b = make();
+		for (unsigned n = 1 + rng() % 3; n; n--) {
+			unsigned len = 1u << rng() % 4;
+			poke(b, from + rng() % (to - from - len), rng() % 2 ? nasty[rng() % std::size(nasty)] : rng(), len);
+		}
+		if (rng() % 8 == 0)
+			b.resize(rng() % b.size());
+		int rc = l.load(b);
+		ASSERT_TRUE(rc == 0 || rc == -ENOEXEC || rc == -ENOSPC || rc == -EADDRINUSE || rc == -EINVAL || rc == -E2BIG ||
+			    rc == -ENOTSUP) << rc << l.err.msg;
+		ASSERT_TRUE(rc == 0 || l.err.msg[0]);
+		loaded += rc == 0;
+	}
+	EXPECT_GT(loaded, rounds / 50);
+	EXPECT_LT(loaded, rounds - rounds / 50);
+	EXPECT_TRUE(l.is_fresh(KB_BOOT_AREA_BASE, KB_BOOT_INFO - KB_BOOT_AREA_BASE));
+	EXPECT_TRUE(l.is_fresh(rom_base, l.rom.size()));
+}
+
 } // namespace loader_fixture
 
 #endif

@@ -525,7 +525,8 @@ TEST_F(loader_multiboot, requirements_of_version2)
 {
 	auto kernel = [](const bytes &t) { return elf_kernel(false, header2({t})); };
 	for (uint32_t type : {5u, 7u, 8u, 12u, 22u, 31u, 32u, 0x80000001u}) {
-		REFUSED(kernel(tag(1, {1, type})), -ENOTSUP, "requires boot information of type", std::to_string(type).c_str());
+		const std::string number = std::to_string(type);
+		REFUSED(kernel(tag(1, {1, type})), -ENOTSUP, "requires boot information of type", number.c_str());
 		EXPECT_EQ(load(kernel(tag(1, {1, type}, true))), 0) << err.msg;
 		refresh();
 	}

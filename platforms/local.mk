@@ -17,7 +17,7 @@ libkbplatforms_la_SOURCES = \
 	platforms/loader_place.c platforms/loader_place.h \
 	platforms/loader_image.c platforms/loader_image.h \
 	platforms/pc.c platforms/pc.h platforms/pc_chipset.c platforms/pc_chipset.h \
-	platforms/pc_clocks.c platforms/pc_clocks.h platforms/pc_start.c platforms/pc_start.h \
+	platforms/pc_clocks.c platforms/pc_clocks.h platforms/pc_cpus.c platforms/pc_cpus.h platforms/pc_start.c platforms/pc_start.h \
 	platforms/stats.c \
 	platforms/units.c platforms/units.h
 

@@ -1,7 +1,7 @@
 /* The PC's chipset, and the wires between its devices: see pc.h for the map. */
 #include "platforms/pc_chipset.h"
 
-#include "platforms/pc_clocks.h"
+#include "platforms/pc_cpus.h"
 
 #define IRQ_PIT 0
 #define IRQ_RTC 8
@@ -12,17 +12,9 @@ const uint8_t kb_pc_pirq_irq[4] = { 10, 11, 5, 9 };
 
 /* ---- wires ------------------------------------------------------------------ */
 
-static void wire_nmi(void *opaque)
-{
-	struct kb_pc *pc = opaque;
-
-	kb_vcpu_nmi(pc->vcpu);
-}
-
 /* INTR falls at INTA, so what waits behind is a new edge for the I/O APIC. */
-static int wire_extint_ack(void *opaque)
+int kb_pc_extint_ack(struct kb_pc *pc)
 {
-	struct kb_pc *pc = opaque;
 	int vector = kb_pic_ack(pc->pic);
 
 	kb_ioapic_set(pc->ioapic, 0, false);
@@ -36,22 +28,15 @@ static void wire_pic_intr(void *opaque, int pin, bool level)
 
 	(void)pin;
 	pc->pic_intr = level;
-	kb_lapic_extint(pc->lapic, 0, level);
+	kb_lapic_extint(pc->cpu[0].lapic, 0, level);
 	kb_ioapic_set(pc->ioapic, 0, level);
-}
-
-static void wire_eoi(void *opaque, uint8_t vector)
-{
-	struct kb_pc *pc = opaque;
-
-	kb_ioapic_eoi(pc->ioapic, vector);
 }
 
 static bool wire_ioapic_message(void *opaque, uint64_t addr, uint32_t data)
 {
 	struct kb_pc *pc = opaque;
 
-	return kb_lapic_msi(pc->lapic, addr, data);
+	return kb_pc_deliver(pc, addr, data);
 }
 
 /* An ISA interrupt with one source. */
@@ -108,15 +93,7 @@ void kb_pc_msi(void *opaque, uint64_t addr, uint32_t data)
 	struct kb_pc *pc = opaque;
 
 	pc->msis++;
-	kb_lapic_msi(pc->lapic, addr, data);
-}
-
-static void wire_init(void *opaque)
-{
-	struct kb_pc *pc = opaque;
-
-	if (kb_log_ratelimit(&pc->inits))
-		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "INIT sent to the only CPU is ignored; reset through port 0xCF9 instead");
+	kb_pc_deliver(pc, addr, data);
 }
 
 static void wire_reset(void *opaque, const char *how)
@@ -168,17 +145,12 @@ static struct kb_line irq_line(struct kb_pc *pc, int irq)
 
 static int make_interrupts(struct kb_pc *pc, struct kvmbox_error *err)
 {
-	struct kb_lapic_config lapic = {
-		.mem = &pc->vm->mem, .timers = &pc->timers, .log = &pc->log, .timer_hz = KB_PC_APIC_HZ,
-		.virtual_wire = true, .directed_eoi = true, .intr = { .set = kb_vcpu_intr, .opaque = pc->vcpu },
-		.nmi = wire_nmi, .init = wire_init, .eoi = wire_eoi, .extint_ack = wire_extint_ack, .opaque = pc,
-	};
 	struct kb_ioapic_config ioapic = {
 		.mem = &pc->vm->mem, .id = KB_PC_IOAPIC_ID, .active_low = KB_PC_IOAPIC_LOW,
 		.msi = wire_ioapic_message, .opaque = pc,
 	};
 	struct kb_pic_config pic = { .io = &pc->vm->io, .out = { .set = wire_pic_intr, .opaque = pc } };
-	int rc = kb_lapic_create(&pc->lapic, &lapic, err);
+	int rc = kb_pc_make_lapics(pc, err);
 
 	if (!rc)
 		rc = kb_ioapic_create(&pc->ioapic, &ioapic, err);
@@ -308,7 +280,7 @@ void kb_pc_destroy_chipset(struct kb_pc *pc)
 	kb_hpet_destroy(pc->hpet);
 	kb_pic_destroy(pc->pic);
 	kb_ioapic_destroy(pc->ioapic);
-	kb_lapic_destroy(pc->lapic);
+	kb_pc_destroy_lapics(pc);
 }
 
 void kb_pc_reset_chipset(struct kb_pc *pc)
@@ -316,7 +288,6 @@ void kb_pc_reset_chipset(struct kb_pc *pc)
 	kb_pci_bus_reset(pc->pci);
 	kb_ioapic_reset(pc->ioapic);
 	kb_pic_reset(pc->pic);
-	kb_lapic_reset(pc->lapic);
 	kb_hpet_reset(pc->hpet);
 	kb_acpi_pm_reset(pc->acpi_pm);
 	kb_pit_reset(pc->pit);

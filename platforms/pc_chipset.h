@@ -14,7 +14,9 @@ extern const uint8_t kb_pc_pirq_irq[4];
 /* Is there a PCI window above 4 GiB? Not all hosts have the address bits. */
 bool kb_pc_has_pci64(const struct kb_pc *pc);
 
-/* The vCPU and its clocks are there. On failure kb_pc_destroy_chipset() frees what was made. */
+/* INTA cycle to the 8259s: their vector. */
+int kb_pc_extint_ack(struct kb_pc *pc);
+/* The vCPUs and their clocks are there. On failure kb_pc_destroy_chipset() frees what was made. */
 int kb_pc_make_chipset(struct kb_pc *pc, struct kvmbox_error *err);
 void kb_pc_destroy_chipset(struct kb_pc *pc);
 void kb_pc_reset_chipset(struct kb_pc *pc);

@@ -10,6 +10,7 @@
 
 #include "platforms/boot.h"
 #include "platforms/pc_chipset.h"
+#include "platforms/pc_cpus.h"
 #include "platforms/tables.h"
 
 /* What the firmware tables say of the chipset. */
@@ -89,8 +90,8 @@ static struct kb_tables_config describe(struct kb_pc *pc)
 {
 	uint64_t ram = pc->cfg->ram, low = ram < KB_PC_HOLE_BASE ? ram : KB_PC_HOLE_BASE;
 	struct kb_tables_config t = {
-		.cpus = 1, .cpu_vendor = pc->cpu.vendor, .cpu_name = pc->cpu.name,
-		.cpu_signature = pc->cpu.signature, .cpu_features = pc->cpu.features,
+		.cpus = pc->cpus, .cpu_vendor = pc->cpu_id.vendor, .cpu_name = pc->cpu_id.name,
+		.cpu_signature = pc->cpu_id.signature, .cpu_features = pc->cpu_id.features,
 		.ram_below_4g = low, .ram_above_4g = ram - low,
 		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = (uint32_t)KB_IOAPIC_BASE, .ioapic_id = KB_PC_IOAPIC_ID,
 		.ioapic_version = KB_IOAPIC_VERSION, .pit_gsi = KB_PC_IOAPIC_IRQ0, .pic_on_pin0 = true,
@@ -127,17 +128,19 @@ static int start_vcpu(struct kb_pc *pc, struct kvmbox_error *err)
 	return rc ? rc : kb_vcpu_start_args(pc->vcpu, boot->ax, boot->bx, boot->si, err);
 }
 
-int kb_pc_start_cpu(struct kb_pc *pc, struct kvmbox_error *err)
+int kb_pc_start_cpus(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	const struct kb_tables_config t = describe(pc);
-	int rc;
+	int rc = kb_pc_park_cpus(pc, err);
 
+	if (rc)
+		return rc;
 	if (!pc->cfg->guest && (pc->cfg->initrd || (pc->cfg->cmdline && *pc->cfg->cmdline)))
 		return kb_fail(err, EINVAL, "initrd= and cmdline= are for a kernel; say guest=PATH, too");
 	if (!pc->cfg->guest)
 		return kb_vcpu_start_reset(pc->vcpu, err);
-	rc = pc->cfg->guest_format == KVMBOX_GUEST_RESET ? 0 : /* firmware makes its own */
-	     kb_tables_write(&pc->vm->mem, &t, err);
+	if (pc->cfg->guest_format != KVMBOX_GUEST_RESET) /* firmware makes its own */
+		rc = kb_tables_write(&pc->vm->mem, &t, err);
 	if (!rc) /* after the tables: a loader may hand on copies */
 		rc = load(pc, &t, err);
 	if (rc)

@@ -6,7 +6,7 @@
 
 /* Before anything else is on the memory bus. */
 int kb_pc_make_ram(struct kb_pc *pc, struct kvmbox_error *err);
-/* Loads the guest and puts the CPU at its entry. */
-int kb_pc_start_cpu(struct kb_pc *pc, struct kvmbox_error *err);
+/* Loads the guest and puts the first CPU at its entry. */
+int kb_pc_start_cpus(struct kb_pc *pc, struct kvmbox_error *err);
 
 #endif

@@ -49,11 +49,16 @@ struct kb_firmware {
 };
 
 /*
- * Loads cfg->guest into the RAM regions on mem according to cfg->guest_format; tables: what kernels are told of the machine. For KVMBOX_GUEST_RESET it only reads
- * the file into *firmware (otherwise left zeroed). Errors carry the path and what to do: -ENOENT/-EACCES (open),
- * -ENOEXEC (not ELF and no format given; truncated; other machine, class, endianness; not executable: needs an
- * interpreter or is relocatable), -ENOSPC (a segment lies outside RAM: names its addresses and the RAM size),
- * -EADDRINUSE (a segment covers the boot area or the firmware tables), -EINVAL (firmware size not a multiple of 4 KiB, > 16 MiB or < 4 KiB; entry outside the image).
+ * Loads cfg->guest into the RAM regions on mem according to cfg->guest_format; tables: what kernels are told of the
+ * machine. Nothing is written when the file or its surroundings are refused. For KVMBOX_GUEST_RESET it only reads the file
+ * into *firmware (otherwise left zeroed). Errors carry the path and what to do:
+ * -ENOENT, -EACCES, -EISDIR, -EINVAL: guest or initrd cannot be opened, or are no files;
+ * -ENOEXEC: of no known kind, truncated, corrupt, for another machine, compressed, too old, not executable as it is;
+ * -ENOSPC: it, or the initrd, does not fit into RAM: names addresses and the RAM size;
+ * -EADDRINUSE: it covers the boot area or the firmware tables;
+ * -E2BIG: the command line is longer than the kernel takes; -ENOTSUP: the kernel requires what the box does not have;
+ * -EINVAL: firmware size not a multiple of 4 KiB, > 16 MiB or < 4 KiB; entry outside the image; initrd or cmdline without
+ * a kernel that takes them.
  */
 int kb_load_guest(struct kb_bus *mem, const struct kvmbox_config *cfg, const struct kb_tables_config *tables,
 		  struct kb_boot *boot, struct kb_firmware *firmware, struct kvmbox_error *err);

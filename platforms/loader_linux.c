@@ -15,7 +15,6 @@
 #define SECTOR 512u
 #define HEADER offsetof(struct boot_params, hdr) /* in the file as in the zero page */
 #define HEADER_JUMP 0x202u     /* where the jump at 0x200 jumps from: its distance is the header's end */
-#define MAGIC 0x53726448u      /* "HdrS" */
 #define BOOT_FLAG 0xaa55u
 #define PROTOCOL_OLDEST 0x206u /* cmdline_size; Linux 2.6.22 */
 #define PROTOCOL_2_10 0x20au   /* pref_address, init_size */
@@ -81,9 +80,8 @@ static int check_header(struct kernel *k, const struct kb_image *image, struct k
 {
 	struct setup_header *hdr = &k->params.hdr;
 
-	if (hdr->boot_flag != BOOT_FLAG || hdr->header != MAGIC)
-		return kb_fail(err, ENOEXEC, "the bzImage's header is corrupt: boot flag 0x%x (0xaa55 it must be), magic 0x%x (\"HdrS\")",
-			       hdr->boot_flag, hdr->header);
+	if (hdr->boot_flag != BOOT_FLAG)
+		return kb_fail(err, ENOEXEC, "the bzImage's header is corrupt: boot flag 0x%x instead of 0x%x", hdr->boot_flag, BOOT_FLAG);
 	if (hdr->version < PROTOCOL_OLDEST)
 		return kb_fail(err, ENOEXEC,
 			       "is a Linux kernel of boot protocol %u.%02u, too old: it does not say how long a command line it takes; 2.06 is the oldest one that does (Linux 2.6.22)",
@@ -125,28 +123,28 @@ static bool is_usable(const struct kb_place *place, uint64_t addr, uint64_t size
 	return kb_image_check_range(place->mem, "", addr, size, NULL) == 0;
 }
 
+static uint64_t align_up(uint64_t addr, uint64_t align)
+{
+	return (addr + (align - 1)) & ~(align - 1);
+}
+
 /*
  * pref_address, or the next address above it that has the room: when told to run below, a kernel moves itself up again.
+ * Never above 4 GiB, which the first page tables may not reach.
  */
-static uint64_t choose_address(const struct kernel *k, const struct kb_place *place, uint64_t room)
+static uint64_t choose_address(const struct setup_header *hdr, const struct kb_place *place, uint64_t room)
 {
-	const struct setup_header *hdr = &k->params.hdr;
-	const uint64_t limit = k->is64 && (hdr->xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) ? UINT64_MAX : UINT32_MAX;
-	const uint64_t align = hdr->kernel_alignment;
+	const uint64_t first = align_up(hdr->pref_address, hdr->kernel_alignment);
 	unsigned i;
 
-	if (is_usable(place, hdr->pref_address, room))
-		return hdr->pref_address;
-	for (i = 0; i < place->ranges; i++) {
+	for (i = 0; !is_usable(place, first, room) && i < place->ranges; i++) {
 		const struct kb_memory_range *r = &place->map[i];
-		uint64_t addr = r->base > hdr->pref_address ? r->base : hdr->pref_address;
+		uint64_t addr = align_up(r->base, hdr->kernel_alignment);
 
-		addr = (addr + (align - 1)) & ~(align - 1);
-		if (r->type == KB_MEMORY_RAM && addr - r->base < r->size && room <= r->size - (addr - r->base) &&
-		    addr + (room - 1) <= limit && is_usable(place, addr, room))
+		if (r->type == KB_MEMORY_RAM && addr > first && addr <= UINT32_MAX && is_usable(place, addr, room))
 			return addr;
 	}
-	return hdr->pref_address;
+	return first;
 }
 
 static int place_kernel(struct kernel *k, struct kb_place *place, struct kvmbox_error *err)
@@ -163,9 +161,9 @@ static int place_kernel(struct kernel *k, struct kb_place *place, struct kvmbox_
 	if (!hdr->kernel_alignment || (hdr->kernel_alignment & (hdr->kernel_alignment - 1)))
 		return kb_fail(err, ENOEXEC, "the bzImage's header is corrupt: kernel_alignment 0x%x is no power of two",
 			       hdr->kernel_alignment);
-	k->addr = choose_address(k, place, room);
-	if (!k->is64 && k->addr > UINT32_MAX)
-		return kb_fail(err, ENOEXEC, "the bzImage's header is corrupt: a 32-bit kernel at 0x%" PRIx64, k->addr);
+	k->addr = choose_address(hdr, place, room);
+	if (k->addr > UINT32_MAX)
+		return kb_fail(err, ENOEXEC, "the bzImage's header is corrupt: a kernel that starts above 4 GiB (0x%" PRIx64 ")", k->addr);
 	return kb_place_take(place, "the kernel with the room it unpacks itself in", k->addr, room, err);
 }
 

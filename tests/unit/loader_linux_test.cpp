@@ -195,20 +195,18 @@ TEST_F(loader_linux, a_relocatable_kernel_goes_up_from_where_it_cannot_be)
 		EXPECT_EQ(boot.entry, 0x100200u) << std::hex << pref;
 		EXPECT_EQ(params().hdr.code32_start, 0x100000u);
 	}
-	bytes b = with(bzimage(), HDR(pref_address), 0x4f0000, 8); // too near to the end of low RAM
-	ASSERT_EQ(load(b), 0) << err.msg;
-	EXPECT_EQ(boot.entry, far_base + 0x200);
-	poke(b, HDR(xloadflags), XLF_KERNEL_64, 2); // must stay below 4 GiB
-	refresh();
-	REFUSED(b, -ENOSPC, "the kernel with the room it unpacks itself in (0x4f0000-0x50ffff)", "RAM");
-	REFUSED(with(b, HDR(xloadflags), 0, 2), -ENOSPC, "RAM");
+	ASSERT_EQ(load(with(bzimage(), HDR(pref_address), 0x200008, 8)), 0) << err.msg;
+	EXPECT_EQ(boot.entry, 0x210200u) << "where it would align itself to";
 }
 
-TEST_F(loader_linux, a_32_bit_kernel_stays_below_4_gib)
+TEST_F(loader_linux, a_kernel_stays_below_4_gib)
 {
-	bytes b = with(bzimage(), HDR(xloadflags), 0, 2);
-	poke(b, HDR(pref_address), far_base, 8);
-	REFUSED(b, -ENOEXEC, "32-bit kernel at 0x100000000");
+	for (unsigned flags : {0, XLF_KERNEL_64, XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G}) {
+		bytes b = with(bzimage(), HDR(xloadflags), flags, 2);
+		refresh();
+		REFUSED(with(b, HDR(pref_address), 0x4f0000, 8), -ENOSPC, "unpacks itself in (0x4f0000-0x50ffff)", "RAM");
+		REFUSED(with(b, HDR(pref_address), far_base, 8), -ENOEXEC, "above 4 GiB (0x100000000)");
+	}
 }
 
 TEST_F(loader_linux, a_fixed_kernel_needs_both_places)

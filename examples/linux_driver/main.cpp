@@ -1,0 +1,110 @@
+// A PC that boots Linux, with the accelerator of examples/dma_accel in it. ../linux builds a kernel and images that have
+// the driver and its test; `./run linux` calls this with them.
+//
+//	linux_driver [check] [intx|msi] guest=VMLINUX initrd=IMAGE [key=value ...]
+//
+// check: for test.cpio, which tests the driver and powers off. Its output is shown as it comes; the status is 0 if
+// all of it passed and the device saw the work, else 1.
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+#include <string>
+
+#include "examples/dma_accel/accel.h"
+
+namespace {
+
+// Shows what the guest has sent (serial=memory).
+class screen : public sc_core::sc_module {
+public:
+	screen(sc_core::sc_module_name nm, const kvmbox::box &pc) : sc_module(nm), m_pc(pc)
+	{
+		SC_METHOD(show);
+	}
+	void show()
+	{
+		const std::string all = m_pc.serial_output();
+
+		std::fwrite(all.data() + m_shown, 1, all.size() - m_shown, stdout);
+		std::fflush(stdout);
+		m_shown = all.size();
+		if (m_pc.end() == KVMBOX_END_NONE)
+			next_trigger(sc_core::sc_time(100, sc_core::SC_MS), m_pc.ended());
+	}
+
+private:
+	SC_HAS_PROCESS(screen);
+
+	const kvmbox::box &m_pc;
+	size_t m_shown = 0;
+};
+
+// Every check the guest made passed, it went through to the end, and powered off.
+bool passed(const kvmbox::box &pc)
+{
+	std::istringstream lines(pc.serial_output());
+	std::string line;
+	bool good = false, bad = false;
+
+	while (std::getline(lines, line)) {
+		bad = bad || line.rfind("FAIL ", 0) == 0;
+		good = good || line.rfind("autotest: passed", 0) == 0;
+	}
+	return good && !bad && pc.exit_status() == 0;
+}
+
+bool report(const kvmbox::box &pc, const accel &device)
+{
+	const kvmbox_stats s = pc.stats();
+	uint64_t bytes = 0, failures = 0;
+
+	for (const auto &job : device.jobs()) {
+		bytes += job.bytes;
+		failures += job.error != 0;
+	}
+	std::printf("SystemC saw %zu jobs of %" PRIu64 " bytes, %" PRIu64 " failed as they should; %.3f s of simulated time, %" PRIu64
+		    " device accesses, %" PRIu64 " interrupts, %" PRIu64 " bytes of DMA\n", device.jobs().size(), bytes, failures,
+		    double(s.guest_ps) / 1e12, s.transports, s.interrupts, s.dma_bytes);
+	return !device.jobs().empty();
+}
+
+} // namespace
+
+int sc_main(int argc, char **argv)
+{
+	accel::options options;
+	kvmbox::config config("ram=128M");
+	bool check = false;
+
+	for (; argc > 1; argc--, argv++) {
+		const std::string word = argv[1];
+
+		if (word == "check")
+			check = true;
+		else if (word == "intx" || word == "msi")
+			options = { false, word == "msi" };
+		else
+			break;
+	}
+	if (check)
+		config.set("serial", "memory");
+	config.parse_args(argc, argv);
+	if (config.help_wanted())
+		return 0;
+	// The test makes DMA fail on purpose; it says so itself.
+	sc_core::sc_report_handler::set_actions(kvmbox::msg_tlm, sc_core::SC_DO_NOTHING);
+
+	kvmbox::box pc("pc", config);
+	accel device("accel", pc, options);
+
+	if (!check) {
+		sc_core::sc_start();
+		return pc.exit_status() == 0 ? 0 : 1;
+	}
+	screen terminal("screen", pc);
+
+	sc_core::sc_start();
+	terminal.show();
+	return report(pc, device) && passed(pc) ? 0 : 1;
+}

@@ -133,8 +133,8 @@ static unsigned wrong(struct user *u, const struct kvmbox_accel_op *o)
 
 	for (unsigned i = 0; i < o->length; i++)
 		bad += dst[i] != expected(src, o, i);
-	for (unsigned i = 1; i <= 64; i++)
-		bad += (dst[-i] != 0xa5) + (dst[o->length + i - 1] != 0xa5);
+	for (int i = 1; i <= 64; i++)
+		bad += (dst[-i] != 0xa5) + (dst[(int)o->length + i - 1] != 0xa5);
 	return bad;
 }
 
@@ -472,11 +472,13 @@ static void check_interrupts(void)
 		if (*end)
 			*end++ = 0;
 		if (contains(line, "accel0")) {
-			char *count = strchr(line, ':');
+			char *count = strchr(line, ':') + 1;
 
 			printf("interrupts: %s\n", line);
 			lines++;
-			counted += count && atol(count + 1) > 0;
+			while (*count == ' ')
+				count++;
+			counted += atol(count) > 0;
 		}
 	}
 	CHECK("interrupts.registered", lines > 0);

@@ -5,6 +5,7 @@ INSTALL_TESTS = \
 	tests/install/dist_test.sh \
 	tests/install/driver_test.sh \
 	tests/install/installed_test.sh \
+	tests/install/linux_test.sh \
 	tests/install/run_test.sh
 TESTS += $(INSTALL_TESTS)
 INSTALL_TESTS_ENVIRONMENT = \

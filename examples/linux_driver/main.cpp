@@ -30,7 +30,7 @@ std::string command_line()
 		return text;
 	if (!host.ring0_native)
 		text += " rodata=off initcall_blacklist=slab_sysfs_init"
-			" clearcpuid=smap,popcnt,erms,fsrm,xsaveopt,xsavec,xsaves,xgetbv1";
+			" clearcpuid=cx16,smap,popcnt,erms,fsrm,xsaveopt,xsavec,xsaves,xgetbv1";
 	if (!host.tsc_offset)
 		text += host.ring0_native ? " tsc=unstable" : ",tsc lpj=10000";
 	return text;

@@ -1,6 +1,7 @@
 # For kernel.sh and images.sh: what is built once and kept outside the source tree, in a folder named after a hash of
 # all that went into it. A build that is interrupted leaves nothing that could be taken for a result.
 packages="linux-source-6.1 bc bison flex libelf-dev libssl-dev kmod lz4 xz-utils busybox-static pciutils"
+PATH=$PATH:/usr/sbin:/sbin # depmod
 cache=${KVMBOX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvmbox}
 
 say() {

@@ -37,7 +37,6 @@ test_list() {
 }
 
 shell_list() {
-	modules=/lib/modules/$(cat "$kernel/build/include/config/kernel.release")
 	common
 	for d in /bin /root /tmp /lib /lib/modules "$modules" /usr /usr/share /usr/share/misc /lib64; do
 		echo "dir $d 0755 0 0"
@@ -46,8 +45,8 @@ shell_list() {
 	echo "file /bin/busybox $(command -v busybox) 0755 0 0"
 	echo "file /bin/accel_test accel_test 0755 0 0"
 	echo "file $modules/kvmbox_accel.ko src/kvmbox_accel.ko 0644 0 0"
-	for f in dep alias; do
-		echo "file $modules/modules.$f modules.$f 0644 0 0"
+	for f in root"$modules"/modules.*; do
+		echo "file ${f#root} $f 0644 0 0"
 	done
 }
 
@@ -69,8 +68,11 @@ build() {
 	cp $sources src
 	: >include/stdint.h # nolibc has these types
 	make -C "$kernel/build" M="$PWD/src" W=1 modules
-	echo "kvmbox_accel.ko:" >modules.dep
-	modinfo -F alias src/kvmbox_accel.ko | sed 's/.*/alias & kvmbox_accel/' >modules.alias
+	modules=/lib/modules/$(cat "$kernel/build/include/config/kernel.release")
+	mkdir -p "root$modules"
+	cp src/kvmbox_accel.ko "root$modules"
+	touch "root$modules/modules.order" "root$modules/modules.builtin" "root$modules/modules.builtin.modinfo"
+	depmod -b root "${modules##*/}"
 	program accel_test
 	program autotest
 	test_list >test.list

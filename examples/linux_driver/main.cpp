@@ -112,6 +112,8 @@ int sc_main(int argc, char **argv)
 	config.set("cmdline", command_line());
 	if (check)
 		config.set("serial", "memory");
+	else
+		config.set("pace", "realtime"); // idle, the guest waits for somebody who types
 	config.parse_args(int(keys.size()), keys.data());
 	if (config.help_wanted())
 		return 0;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Linux boots in the box, its driver drives the SystemC accelerator with each kind of interrupt, and it powers off. Builds
-# kernel and images when there are none yet. $builddir/examples/linux_driver/linux_driver boots them.
+# kernel and images when there are none yet. linux_driver of the build folder, $builddir or the current one, boots them.
 . "$srcdir/tests/install/cases.sh"
+builddir=${builddir:-.}
 
 # boot KIND WORDS INTERRUPTS: KIND as accel_test names it, INTERRUPTS a pattern for the driver's line of /proc/interrupts.
 boot() {

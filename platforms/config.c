@@ -227,7 +227,7 @@ static const struct key keys[] = {
 	KEY(cmdline, STRING, "", NULL, "linux, multiboot: command line; cmdline+=TEXT adds to it, after a blank"),
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
-	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
+	KEY(cpu, STRING, "", NULL, "[MODEL][,+feature,-feature,...][,family=N,model=N,stepping=N,vendor=..,brand=..][,enforce]; kvmbox-info --cpus lists models"),
 	KEY_WORD(irqchip, irqchip_words, "user",
 	    "interrupt controllers and PIT: user (simulated time) or kernel (KVM's own: wall clock; needs clock=host and one CPU)"),
 	KEY(cpus, COUNT, "1", check_cpus, "CPUs, 1 to 64; they take turns on one host thread"),

@@ -6,6 +6,7 @@ libkbvcpu_la_SOURCES = \
 	vcpu/bus.c vcpu/bus.h \
 	vcpu/clock.c vcpu/clock.h vcpu/clock_fixed.c vcpu/clock_host.c vcpu/clock_perf.c \
 	vcpu/clock_step.c vcpu/clock_tsc.c \
+	vcpu/cpu_model.c vcpu/cpu_model.h \
 	vcpu/cpuid.c vcpu/cpuid.h vcpu/cpuid_names.c vcpu/cpuid_names.h \
 	vcpu/error.c vcpu/error.h \
 	vcpu/exit.c vcpu/exit.h \

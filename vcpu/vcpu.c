@@ -70,6 +70,12 @@ int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kv
 	return vcpu_ioctl(v, KVM_SET_CPUID2, (void *)(uintptr_t)&cpuid->head, err);
 }
 
+int kb_vcpu_get_cpuid(struct kb_vcpu *v, struct kb_cpuid *cpuid, struct kvmbox_error *err)
+{
+	cpuid->head.nent = KB_CPUID_MAX;
+	return vcpu_ioctl(v, KVM_GET_CPUID2, &cpuid->head, err);
+}
+
 static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err)
 {
 	const struct kb_kvm_api *api = v->vm->api;

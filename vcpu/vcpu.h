@@ -137,6 +137,8 @@ void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native);
  */
 int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err);
 
+/* The table as KVM shows it to the guest. */
+int kb_vcpu_get_cpuid(struct kb_vcpu *v, struct kb_cpuid *cpuid, struct kvmbox_error *err);
 /* Another table than kb_vcpu_create's, before the first run. */
 int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err);
 

@@ -99,7 +99,7 @@ struct kvmbox_config {
 	char *cmdline;            /* linux, multiboot: the command line; NULL or empty: none */
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
-	char *cpu;                /* CPUID edits: "+name,-name,..." */
+	char *cpu;                /* "[MODEL][,+feature,-feature,...][,key=value,...]"; see kvmbox-info(1), --cpus */
 	enum kvmbox_irqchip irqchip;
 	unsigned cpus;            /* how many; they take turns on the thread of kvmbox_run() */
 	uint64_t cpu_quantum_ps;  /* longest lead of one CPU over another, so what an interrupt between them may be late; not 0 */

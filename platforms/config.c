@@ -42,7 +42,7 @@ struct key {
 };
 
 /* In the order of the enums of kvmbox.h. */
-static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
+static const char *const format_words[] = { "auto", "elf", "flat", "reset", "linux", "multiboot", NULL };
 static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
 static const char *const irqchip_words[] = { "user", "kernel", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
@@ -222,7 +222,9 @@ static const struct key keys[] = {
 	KEY(hugepages, BOOL, "yes", NULL, "advise transparent huge pages for RAM"),
 	KEY(guest, PATH, "", NULL, "path of the guest program; empty: nothing is loaded"),
 	KEY_WORD(guest_format, format_words, "auto",
-	    "auto (ELF, else refused), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB)"),
+	    "auto (as the file says), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB), linux (bzImage, vmlinux, PVH), multiboot (2 or 1)"),
+	KEY(initrd, PATH, "", NULL, "linux: initial RAM disk; multiboot: module 0; empty: none"),
+	KEY(cmdline, STRING, "", NULL, "linux, multiboot: command line; cmdline+=TEXT adds to it, after a blank"),
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
 	KEY(cpu, STRING, "", NULL, "[MODEL][,+feature,-feature,...][,family=N,model=N,stepping=N,vendor=..,brand=..][,enforce]; kvmbox-info --cpus lists models"),
@@ -429,6 +431,19 @@ static int wrong_word(const struct key *key, const char *text, struct kvmbox_err
 	return kb_fail(err, EINVAL, "%s=%.200s: must be one of:%s", key->name, text, list);
 }
 
+/* cmdline+=TEXT: so that a default can stay. */
+static int append_cmdline(struct kvmbox_config *cfg, const char *text, struct kvmbox_error *err)
+{
+	const char *old = cfg->cmdline ? cfg->cmdline : "";
+	char *both;
+
+	if (asprintf(&both, "%s%s%s", old, *old && *text ? " " : "", text) < 0)
+		return kb_fail(err, ENOMEM, "cmdline+=%.200s: out of memory", text);
+	free(cfg->cmdline);
+	cfg->cmdline = both;
+	return 0;
+}
+
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *text, struct kvmbox_error *err)
 {
 	const struct key *key;
@@ -438,6 +453,8 @@ int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *t
 
 	if (!name || !text)
 		return kb_fail(err, EINVAL, "kvmbox_config_set: key and value must not be NULL");
+	if (strcmp(name, "cmdline+") == 0)
+		return append_cmdline(cfg, text, err);
 	key = find_key(name);
 	if (!key)
 		return unknown_key(name, err);

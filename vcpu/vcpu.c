@@ -331,7 +331,8 @@ int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uin
 	set_data(&s, flat(GDT_DATA, X86_TYPE_DATA, true, false));
 	s.gdt.base = gdt;
 	s.gdt.limit = GDT_LIMIT;
-	s.cr0 = X86_CR0_PE | X86_CR0_ET | X86_CR0_NE | X86_CR0_MP;
+	s.tr.limit = 0x67; /* this and CR0: as Xen's PVH ABI wants it */
+	s.cr0 = X86_CR0_PE | X86_CR0_ET;
 	return start(v, &s, &r, err);
 }
 
@@ -354,6 +355,19 @@ int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t
 		s.cr4 |= X86_CR4_OSXSAVE;
 	s.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
 	return start(v, &s, &r, err);
+}
+
+int kb_vcpu_start_args(struct kb_vcpu *v, uint32_t eax, uint32_t ebx, uint32_t esi, struct kvmbox_error *err)
+{
+	struct kvm_regs r;
+	int rc = vcpu_ioctl(v, KVM_GET_REGS, &r, err);
+
+	if (rc)
+		return rc;
+	r.rax = eax;
+	r.rbx = ebx;
+	r.rsi = esi;
+	return vcpu_ioctl(v, KVM_SET_REGS, &r, err);
 }
 
 void kb_vcpu_intr(void *vcpu, int pin, bool level)

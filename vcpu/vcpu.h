@@ -147,6 +147,8 @@ int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);
 int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uint64_t gdt, struct kvmbox_error *err);
 int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t gdt, uint64_t cr3,
 			 struct kvmbox_error *err);
+/* After one of these: registers in which a boot protocol hands something over. */
+int kb_vcpu_start_args(struct kb_vcpu *v, uint32_t eax, uint32_t ebx, uint32_t esi, struct kvmbox_error *err);
 
 /* After INIT: the bootstrap processor (id 0) starts as after reset, others wait for a SIPI. The local APIC stays as it is. */
 int kb_vcpu_start_init(struct kb_vcpu *v, struct kvmbox_error *err);

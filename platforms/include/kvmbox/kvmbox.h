@@ -35,10 +35,12 @@ struct kvmbox_function; /* one PCI function of it, implemented outside the box *
 
 /* How a load into the box starts the CPU. */
 enum kvmbox_guest_format {
-	KVMBOX_GUEST_AUTO,  /* ELF by its magic, else refused: say which */
+	KVMBOX_GUEST_AUTO,  /* the first of these that the file says it is: bzImage, PVH, multiboot 2 and 1, vmlinux, ELF; else refused */
 	KVMBOX_GUEST_ELF,   /* ELF64: long mode, identity paging; ELF32: protected mode */
 	KVMBOX_GUEST_FLAT,  /* raw bytes at guest_base, 64-bit entry at guest_entry */
 	KVMBOX_GUEST_RESET, /* firmware image ending at 4 GiB, real mode at F000:FFF0 */
+	KVMBOX_GUEST_LINUX, /* bzImage, or an ELF file with a PVH entry or of a Linux kernel, by Linux's or Xen's boot protocol */
+	KVMBOX_GUEST_MULTIBOOT, /* multiboot 2 or 1 */
 };
 
 enum kvmbox_clock_source {
@@ -93,6 +95,8 @@ struct kvmbox_config {
 	bool hugepages;           /* advise transparent huge pages for RAM */
 	char *guest;              /* path of the guest program; NULL: nothing is loaded */
 	enum kvmbox_guest_format guest_format;
+	char *initrd;             /* linux: the initial RAM disk; multiboot: module 0; a path, NULL: none */
+	char *cmdline;            /* linux, multiboot: the command line; NULL or empty: none */
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
 	char *cpu;                /* "[MODEL][,+feature,-feature,...][,key=value,...]"; see kvmbox-info(1), --cpus */
@@ -130,7 +134,10 @@ void kvmbox_config_init(struct kvmbox_config *cfg);
 void kvmbox_config_clear(struct kvmbox_config *cfg);
 /* Deep copy; dst's old content is overwritten, not freed. -ENOMEM: dst is cleared. */
 int kvmbox_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src);
-/* One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. -EINVAL names key, value and what is accepted. */
+/*
+ * One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. The key "cmdline+" adds to the command line, after a
+ * blank. -EINVAL names key, value and what is accepted.
+ */
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value,
 		      struct kvmbox_error *err);
 /* "key=value key=value ..." separated by blanks; values may be quoted with '' or "". */

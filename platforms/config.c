@@ -28,7 +28,9 @@ union value {
 _Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_tsc) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_irqchip) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_assists) == sizeof(unsigned), "enums are handled as unsigned");
 
 struct key {
 	const char *name;
@@ -43,8 +45,10 @@ struct key {
 /* In the order of the enums of kvmbox.h. */
 static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
 static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
+static const char *const irqchip_words[] = { "user", "kernel", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
 static const char *const tsc_words[] = { "auto", "guest", "host", NULL };
+static const char *const assists_words[] = { "auto", "no", NULL };
 static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
 
 /* ---- range checks ---- */
@@ -214,6 +218,8 @@ static const struct key keys[] = {
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
 	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
+	KEY_WORD(irqchip, irqchip_words, "user",
+	    "interrupt controllers and PIT: user (simulated time) or kernel (KVM's own: wall clock; needs clock=host and one CPU)"),
 	KEY(cpus, COUNT, "1", check_cpus, "CPUs, 1 to 64; they take turns on one host thread"),
 	KEY_PS(cpu_quantum, "100us", check_cpu_quantum, "longest lead of one CPU over another"),
 	KEY_PS(quantum, "1ms", check_quantum, "longest lead of the guest over the simulator"),
@@ -235,6 +241,8 @@ static const struct key keys[] = {
 	KEY_WORD(tsc, tsc_words, "auto",
 	    "the guest's TSC: guest (simulated time; refused where the host's KVM cannot), host (the host's), auto (guest if possible)"),
 	KEY_PS(tsc_bound, "1us", check_time, "tsc=guest: the TSC is set at an entry when it would be off by more"),
+	KEY_WORD(assists, assists_words, "auto",
+	    "what KVM on this host cannot do (see kvmbox-info): auto (the box completes it), no (it ends the run with a report)"),
 	KEY(start_date, STRING, "2000-01-01T00:00:00", check_date, "RTC at time 0: YYYY-MM-DDTHH:MM:SS (UTC) or host"),
 	KEY_PS(completion_timeout, "1s", check_time, "an access whose target takes longer fails; 0: never"),
 	KEY(reset_ends, BOOL, "no", NULL, "guest reset ends the run instead of restarting the guest"),

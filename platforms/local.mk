@@ -20,7 +20,7 @@ libkbplatforms_la_SOURCES = \
 
 lib_LTLIBRARIES += libkvmbox.la
 libkvmbox_la_SOURCES =
-libkvmbox_la_LIBADD = libkbplatforms.la libkbdevices.la libkbvcpu.la $(LIBELF_LIBS) $(JANSSON_LIBS)
+libkvmbox_la_LIBADD = libkbplatforms.la libkbdevices.la libkbvcpu.la $(LIBELF_LIBS) $(JANSSON_LIBS) $(ZYDIS_LIBS)
 libkvmbox_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -export-symbols-regex '^kvmbox_'
 kvmboxinclude_HEADERS += platforms/include/kvmbox/kvmbox.h
 pkgconfig_DATA += platforms/kvmbox.pc

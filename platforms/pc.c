@@ -76,11 +76,16 @@ void kb_pc_destroy(struct kb_pc *pc)
 int kb_pc_start(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	uint16_t level = 0;
-	int i;
+	int i, rc = 0;
 
 	for (i = 0; i < 4; i++)
 		level = (uint16_t)(level | 1u << kb_pc_pirq_irq[i]);
-	kb_bus_write(&pc->vm->io, PORT_ELCR, &level, sizeof(level));
+	if (pc->irqchip)
+		rc = kb_irqchip_set_elcr(pc->irqchip, level, err);
+	else
+		kb_bus_write(&pc->vm->io, PORT_ELCR, &level, sizeof(level));
+	if (rc)
+		return rc;
 	return pc->cfg->assign_bars ? kb_pci_assign_bars(pc->pci, err) : 0;
 }
 

@@ -46,6 +46,7 @@
 #include "devices/timer.h"
 #include "devices/uart.h"
 #include "platforms/loader.h"
+#include "vcpu/irqchip.h"
 #include "vcpu/vcpu.h"
 
 #define KB_PC_LOW_RAM_END 0xa0000ull
@@ -87,6 +88,7 @@ struct kb_pc {
 	unsigned cpus, lowest; /* where the search for the lowest priority begins */
 	uint64_t limit_ps;     /* that vCPU runs so far, for the others to come up */
 	struct kb_timers timers;
+	struct kb_irqchip *irqchip; /* irqchip=kernel: instead of pic, ioapic, pit and the local APICs */
 	struct kb_pic *pic;
 	struct kb_region lapic_page;
 	struct kb_ioapic *ioapic;

@@ -39,13 +39,30 @@ static bool wire_ioapic_message(void *opaque, uint64_t addr, uint32_t data)
 	return kb_pc_deliver(pc, addr, data);
 }
 
+/* Inputs of the interrupt controllers, the box's or KVM's. */
+static void set_pic(struct kb_pc *pc, int irq, bool level)
+{
+	if (pc->irqchip)
+		kb_irqchip_set(pc->irqchip, KB_GSI_PIC + (unsigned)irq, level);
+	else
+		kb_pic_set_irq(pc->pic, irq, level);
+}
+
+static void set_ioapic(struct kb_pc *pc, int input, bool level)
+{
+	if (pc->irqchip)
+		kb_irqchip_set(pc->irqchip, (unsigned)input, level);
+	else
+		kb_ioapic_set(pc->ioapic, input, level);
+}
+
 /* An ISA interrupt with one source. */
 static void wire_irq(void *opaque, int irq, bool level)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_pic_set_irq(pc->pic, irq, level);
-	kb_ioapic_set(pc->ioapic, irq == IRQ_PIT ? KB_PC_IOAPIC_IRQ0 : irq, level);
+	set_pic(pc, irq, level);
+	set_ioapic(pc, irq == IRQ_PIT ? KB_PC_IOAPIC_IRQ0 : irq, level);
 }
 
 /* One of several wires on an input of the 8259s. */
@@ -54,7 +71,7 @@ static void pic_share(struct kb_pc *pc, int irq, unsigned wire, bool level)
 	uint8_t *wires = &pc->pic_wires[irq];
 
 	*wires = (uint8_t)((*wires & ~(1u << wire)) | (unsigned)level << wire);
-	kb_pic_set_irq(pc->pic, irq, *wires != 0);
+	set_pic(pc, irq, *wires != 0);
 }
 
 static void wire_pirq(void *opaque, int pirq, bool level)
@@ -62,7 +79,7 @@ static void wire_pirq(void *opaque, int pirq, bool level)
 	struct kb_pc *pc = opaque;
 
 	pic_share(pc, kb_pc_pirq_irq[pirq], (unsigned)pirq, level);
-	kb_ioapic_set(pc->ioapic, KB_PC_IOAPIC_PIRQ + pirq, level);
+	set_ioapic(pc, KB_PC_IOAPIC_PIRQ + pirq, level);
 }
 
 static void wire_sci(void *opaque, int irq, bool level)
@@ -70,14 +87,22 @@ static void wire_sci(void *opaque, int irq, bool level)
 	struct kb_pc *pc = opaque;
 
 	pic_share(pc, irq, WIRE_SCI, level);
-	kb_ioapic_set(pc->ioapic, irq, level);
+	set_ioapic(pc, irq, level);
 }
 
 static void wire_hpet(void *opaque, int input, bool level)
 {
 	struct kb_pc *pc = opaque;
 
-	kb_ioapic_set(pc->ioapic, input, level);
+	set_ioapic(pc, input, level);
+}
+
+static void wire_hpet_legacy(void *opaque, bool on)
+{
+	struct kb_pc *pc = opaque;
+
+	if (pc->irqchip)
+		kb_irqchip_mute_pit(pc->irqchip, on);
 }
 
 static void wire_rtc(void *opaque, int pin, bool level)
@@ -150,8 +175,11 @@ static int make_interrupts(struct kb_pc *pc, struct kvmbox_error *err)
 		.msi = wire_ioapic_message, .opaque = pc,
 	};
 	struct kb_pic_config pic = { .io = &pc->vm->io, .out = { .set = wire_pic_intr, .opaque = pc } };
-	int rc = kb_pc_make_lapics(pc, err);
+	int rc;
 
+	if (pc->irqchip)
+		return 0;
+	rc = kb_pc_make_lapics(pc, err);
 	if (!rc)
 		rc = kb_ioapic_create(&pc->ioapic, &ioapic, err);
 	if (!rc)
@@ -164,7 +192,7 @@ static int make_acpi(struct kb_pc *pc, struct kvmbox_error *err)
 {
 	struct kb_hpet_config hpet = {
 		.mem = &pc->vm->mem, .timers = &pc->timers, .routes = KB_PC_IOAPIC_HPET, .input = wire_hpet,
-		.msi = kb_pc_msi, .opaque = pc, .legacy = { irq_line(pc, IRQ_PIT), irq_line(pc, IRQ_RTC) },
+		.msi = kb_pc_msi, .legacy_mode = wire_hpet_legacy, .opaque = pc, .legacy = { irq_line(pc, IRQ_PIT), irq_line(pc, IRQ_RTC) },
 	};
 	struct kb_acpi_pm_config acpi = {
 		.io = &pc->vm->io, .timers = &pc->timers, .log = &pc->log, .port = KB_PC_ACPI_PORT,
@@ -188,7 +216,7 @@ static int make_timekeepers(struct kb_pc *pc, struct kvmbox_error *err)
 		.start_unix_s = pc->start_s,
 	};
 	struct kb_simtime_config simtime = { .mem = &pc->vm->mem, .io = &pc->vm->io, .timers = &pc->timers };
-	int rc = kb_pit_create(&pc->pit, &pit, err);
+	int rc = pc->irqchip ? 0 : kb_pit_create(&pc->pit, &pit, err);
 
 	if (!rc)
 		rc = kb_rtc_create(&pc->rtc, &rtc, err);
@@ -286,11 +314,13 @@ void kb_pc_destroy_chipset(struct kb_pc *pc)
 void kb_pc_reset_chipset(struct kb_pc *pc)
 {
 	kb_pci_bus_reset(pc->pci);
-	kb_ioapic_reset(pc->ioapic);
-	kb_pic_reset(pc->pic);
+	if (!pc->irqchip) {
+		kb_ioapic_reset(pc->ioapic);
+		kb_pic_reset(pc->pic);
+		kb_pit_reset(pc->pit);
+	}
 	kb_hpet_reset(pc->hpet);
 	kb_acpi_pm_reset(pc->acpi_pm);
-	kb_pit_reset(pc->pit);
 	kb_rtc_reset(pc->rtc);
 	kb_uart_reset(pc->uart);
 	kb_debugport_reset(pc->debugport);

@@ -252,6 +252,8 @@ bool kb_pc_deliver(struct kb_pc *pc, uint64_t addr, uint32_t data)
 	bool taken = false;
 	unsigned i;
 
+	if (pc->irqchip)
+		return kb_irqchip_msi(pc->irqchip, addr, data);
 	if (pc->cpus == 1 || !kb_lapic_decode(addr, data, &m))
 		return kb_lapic_msi(pc->cpu[0].lapic, addr, data);
 	one = m.mode == KB_LAPIC_LOWEST ? lowest(pc, NULL, m.dest, m.logical) : NULL;
@@ -377,14 +379,19 @@ static int add_msrs(struct kb_pc_cpu *cpu, struct kvmbox_error *err)
 
 static int make_cpu(struct kb_pc *pc, unsigned id, const struct kb_cpuid *host, struct kvmbox_error *err)
 {
-	const struct kb_vcpu_client client = {
+	struct kb_vcpu_client client = {
 		.advance = client_advance, .deadline = client_deadline, .yield = client_yield, .idle = client_idle,
-		.ack = client_ack, .set_cr8 = client_set_cr8, .get_cr8 = client_get_cr8,
-		.set_apic_base = client_set_apic_base, .first = pc->cfg->cpus > 1 ? client_first : NULL, .opaque = &pc->cpu[id],
+		.first = pc->cfg->cpus > 1 ? client_first : NULL, .opaque = &pc->cpu[id],
 	};
 	struct kb_cpuid cpuid = *host;
 	int rc;
 
+	if (!pc->irqchip) {
+		client.ack = client_ack;
+		client.set_cr8 = client_set_cr8;
+		client.get_cr8 = client_get_cr8;
+		client.set_apic_base = client_set_apic_base;
+	}
 	kb_cpuid_fit(&cpuid, id, pc->cfg->cpus);
 	if (id == 0)
 		note_cpu(pc, &cpuid);
@@ -393,11 +400,22 @@ static int make_cpu(struct kb_pc *pc, unsigned id, const struct kb_cpuid *host, 
 	if (rc)
 		return rc;
 	pc->cpus = id + 1;
-	rc = add_msrs(&pc->cpu[id], err);
+	rc = pc->irqchip ? kb_irqchip_start_cpu(pc->irqchip, pc->cpu[id].vcpu->fd, err) : add_msrs(&pc->cpu[id], err);
 	if (rc)
 		return rc;
 	pc->vcpu = pc->cpu[id].vcpu;
 	return kb_pc_make_clocks(pc, &cpuid, err);
+}
+
+static int make_irqchip(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	if (pc->cfg->clock != KVMBOX_CLOCK_HOST)
+		return kb_fail(err, EINVAL,
+			       "irqchip=kernel: KVM's timers follow the wall clock, so the guest's time has to, too; say clock=host, or irqchip=user for simulated time");
+	if (pc->cfg->cpus > 1)
+		return kb_fail(err, EOPNOTSUPP,
+			       "irqchip=kernel goes with cpus=1 only: CPUs take turns on one thread, and KVM would make all of it wait for one that is halted");
+	return kb_irqchip_create(&pc->irqchip, pc->vm, err);
 }
 
 int kb_pc_make_cpus(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
@@ -408,6 +426,8 @@ int kb_pc_make_cpus(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbo
 
 	if (!rc)
 		rc = kb_cpuid_edit(&cpuid, pc->cfg->cpu, err);
+	if (!rc && pc->cfg->irqchip == KVMBOX_IRQCHIP_KERNEL)
+		rc = make_irqchip(pc, err);
 	if (rc)
 		return rc;
 	pc->limit_ps = UINT64_MAX;
@@ -427,6 +447,7 @@ void kb_pc_destroy_cpus(struct kb_pc *pc)
 	for (i = 0; i < pc->cpus; i++)
 		kb_vcpu_destroy(pc->cpu[i].vcpu);
 	free(pc->cpu);
+	kb_irqchip_destroy(pc->irqchip);
 }
 
 int kb_pc_reset_cpus(struct kb_pc *pc, struct kvmbox_error *err)
@@ -436,11 +457,18 @@ int kb_pc_reset_cpus(struct kb_pc *pc, struct kvmbox_error *err)
 	int rc = 0;
 
 	pc->vcpu = pc->cpu[0].vcpu;
+	if (pc->irqchip)
+		rc = kb_irqchip_reset(pc->irqchip, err);
 	for (i = 0; i < pc->cpus && !rc; i++) {
 		struct kb_vcpu *v = pc->cpu[i].vcpu;
 
 		kb_clock_reach(&v->clock, t);
-		kb_lapic_reset(pc->cpu[i].lapic);
+		if (pc->irqchip)
+			rc = kb_irqchip_start_cpu(pc->irqchip, v->fd, err);
+		else
+			kb_lapic_reset(pc->cpu[i].lapic);
+		if (rc)
+			return rc;
 		kb_pvclock_reset(&v->pvclock);
 		rc = kb_guest_tsc_reset(&v->tsc, err);
 	}

@@ -94,7 +94,7 @@ static struct kb_tables_config describe(struct kb_pc *pc)
 		.cpu_signature = pc->cpu_id.signature, .cpu_features = pc->cpu_id.features,
 		.ram_below_4g = low, .ram_above_4g = ram - low,
 		.lapic_base = (uint32_t)KB_LAPIC_BASE, .ioapic_base = (uint32_t)KB_IOAPIC_BASE, .ioapic_id = KB_PC_IOAPIC_ID,
-		.ioapic_version = KB_IOAPIC_VERSION, .pit_gsi = KB_PC_IOAPIC_IRQ0, .pic_on_pin0 = true,
+		.ioapic_version = pc->irqchip ? KB_IRQCHIP_IOAPIC_VERSION : KB_IOAPIC_VERSION, .pit_gsi = KB_PC_IOAPIC_IRQ0, .pic_on_pin0 = !pc->irqchip,
 		.hpet_base = (uint32_t)KB_HPET_BASE,
 		.hpet_min_tick = (uint16_t)(KB_HPET_MIN_PS / (KB_PS_PER_S / KB_HPET_HZ)),
 		.sci_irq = KB_PC_SCI_IRQ, .pm_event = KB_PC_ACPI_PORT + KB_ACPI_PM_EVT,

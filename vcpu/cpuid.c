@@ -627,10 +627,10 @@ void kb_cpuid_tell_clocks(struct kb_cpuid *table, const struct kb_cpuid_clocks *
 {
 	struct kvm_cpuid_entry2 *e;
 
-	if (!c->tsc_simulated) {
+	if (!c->tsc_simulated)
 		feature_put(table, NULL, "nonstop_tsc", 0);
+	if (!c->tsc_deadline)
 		feature_put(table, NULL, "tsc_deadline_timer", 0);
-	}
 	if (!c->x2apic)
 		feature_put(table, NULL, "x2apic", 0);
 	if (c->tsc_khz)

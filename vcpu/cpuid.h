@@ -48,7 +48,8 @@ struct kb_cpuid_clocks {
 	uint32_t paravirt;    /* bits to add to 0x40000001 EAX */
 	uint32_t tsc_khz;     /* the TSC's frequency in simulated time, 0: it has none or nobody knows */
 	uint32_t apic_hz;     /* of the local APIC's timer, which is the crystal's */
-	bool tsc_simulated;   /* else the TSC is not invariant, for exits and what the host does show in it, and no deadline can be in it */
+	bool tsc_simulated;   /* else the TSC is not invariant, for exits and what the host does show in it */
+	bool tsc_deadline;    /* the local APIC knows deadlines in it */
 	bool x2apic;          /* the box gets the MSRs of the local APIC */
 };
 

@@ -58,6 +58,23 @@ static void print_caps(const struct kvmbox_probe_result *p)
 	}
 }
 
+/* What assists=auto switches on. */
+static void print_assists(const struct kvmbox_probe_result *p)
+{
+	const bool needed[] = { !p->syscalls, !p->ring0_insns, !p->hypercalls };
+	static const char *const names[] = { "ring 3 system calls", "ring 0 instructions", "hypercalls" };
+	const char *sep = "";
+	size_t i;
+
+	printf("%-18s ", "assists needed");
+	for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (needed[i]) {
+			printf("%s%s", sep, names[i]);
+			sep = ", ";
+		}
+	printf("%s\n", *sep ? "" : "none");
+}
+
 static void print_text(const struct kvmbox_probe_result *p)
 {
 	printf("%-18s %s\n", "KVM backend", p->backend);
@@ -76,6 +93,7 @@ static void print_text(const struct kvmbox_probe_result *p)
 	print_us("exit from ring 3", p->exit_ps[1]);
 	print_parts(p, 1);
 	print_us("kick by signal", p->kick_ps);
+	print_assists(p);
 	printf("\n");
 	print_caps(p);
 }
@@ -136,6 +154,8 @@ static void print_json(const struct kvmbox_probe_result *p)
 	printf("  \"api_version\": %d,\n", p->api_version);
 	printf("  \"tsc_khz\": %" PRIu32 ",\n", p->tsc_khz);
 	printf("  \"ring0_native\": %s,\n", json_bool(p->ring0_native));
+	printf("  \"assists\": {\"syscall\": %s, \"insns\": %s, \"hypercall\": %s},\n", json_bool(!p->syscalls), json_bool(!p->ring0_insns),
+	       json_bool(!p->hypercalls));
 	json_pair("exit_ps", p->exit_ps);
 	json_pair("enter_min_ps", p->enter_min_ps);
 	json_pair("enter_ps", p->enter_ps);

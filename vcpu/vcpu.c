@@ -131,6 +131,7 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 		return;
 	kb_kick_unbind(&v->kick);
 	kb_clock_destroy(&v->clock);
+	kb_assist_destroy(v);
 	if (v->run)
 		v->vm->api->munmap(v->run, v->vm->run_size);
 	if (v->fd >= 0)
@@ -187,6 +188,8 @@ void kb_vcpu_stats_add(struct kb_vcpu_stats *sum, const struct kb_vcpu_stats *s)
 	sum->entries += s->entries;
 	for (i = 0; i < KB_EXIT_KINDS; i++)
 		sum->exits[i] += s->exits[i];
+	for (i = 0; i < KB_ASSIST_KINDS; i++)
+		sum->assists[i] += s->assists[i];
 	sum->interrupts += s->interrupts;
 	sum->nmis += s->nmis;
 	sum->steps += s->steps;

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vcpu/assist.h"
 #include "vcpu/clock.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/guest_tsc.h"
@@ -55,6 +56,7 @@ enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_
 /* Why the guest was left, for the statistics; kvmbox_get_stats() has a field for each. */
 enum kb_exit_kind {
 	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW, KB_EXIT_MSR, KB_EXIT_STEP,
+	KB_EXIT_ASSIST, /* completed by the box what KVM could not */
 	KB_EXIT_OTHER, /* handled without a device, or the end of the run */
 	KB_EXIT_KINDS
 };
@@ -65,6 +67,7 @@ struct kb_vcpu_stats {
 	uint64_t kvm_ticks;   /* of the rest, what entry and exit cost */
 	uint64_t entries;
 	uint64_t exits[KB_EXIT_KINDS];
+	uint64_t assists[KB_ASSIST_KINDS];
 	uint64_t interrupts, nmis;
 	uint64_t steps; /* instructions, while they were counted */
 	struct kb_histogram overshoot; /* ps past its deadline that a slice which a kick ended ran */
@@ -94,6 +97,7 @@ struct kb_vcpu {
 	struct kb_clock clock;
 	struct kb_steal steal;
 	struct kb_step step;
+	struct kb_assist assist;
 	struct kb_kick kick;
 	struct kb_view view;         /* what the guest can see of the TSC in a stay */
 	struct kb_guest_tsc tsc;     /* the clocks it reads without an exit */

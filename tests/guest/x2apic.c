@@ -77,9 +77,6 @@ static void GUEST_CPL0 registers(void)
 	CHECK(25, rdmsr(ICR) >> 32 == 0x12345678);
 	CHECK(26, read_faults(DFR) && read_faults(ICR_HIGH) && read_faults(SELF_IPI) && read_faults(EOI) && read_faults(0x80c));
 	CHECK(27, write_faults(ID, 1) && write_faults(LDR, 1) && write_faults(ISR, 0) && write_faults(CURRENT, 1));
-	CHECK(28, write_faults(EOI, 1) && write_faults(ESR, 1) && write_faults(TPR, 0x100) && write_faults(TPR, 1ull << 32) &&
-			  write_faults(DIVIDE, 4) && write_faults(SVR, 1u << 13) && write_faults(SELF_IPI, 0x100) &&
-			  write_faults(ICR, 1u << 20) && write_faults(LVT_TIMER, 1u << 19));
 	CHECK(29, !write_faults(ESR, 0) && !write_faults(EOI, 0));
 	cpuid(1, 0, reg);
 	CHECK(30, reg[2] >> 21 & 1);
@@ -105,6 +102,18 @@ static long GUEST_CPL0 start_timer(long periodic, long ms, struct guest_frame *f
 	wrmsr(LVT_TIMER, (uint64_t)VECTOR | (periodic ? 0x20000 : 0));
 	wrmsr(INITIAL, (uint64_t)ms * 1000000); /* 1 GHz, as CPUID 0x15 says */
 	CHECK(40, !ms || rdmsr(CURRENT) <= (uint64_t)ms * 1000000);
+	return 0;
+}
+
+/* KVM's own APIC does not mind most of them. */
+static long GUEST_CPL0 reserved_bits(long a, long b, struct guest_frame *frame)
+{
+	(void)a;
+	(void)b;
+	(void)frame;
+	CHECK(60, write_faults(EOI, 1) && write_faults(ESR, 1) && write_faults(TPR, 0x100) && write_faults(TPR, 1ull << 32) &&
+			  write_faults(DIVIDE, 4) && write_faults(SVR, 1u << 13) && write_faults(SELF_IPI, 0x100) &&
+			  write_faults(ICR, 1u << 20) && write_faults(LVT_TIMER, 1u << 19));
 	return 0;
 }
 
@@ -147,7 +156,8 @@ int main(void)
 	elapsed = time_ns() - start;
 	CHECK(3, elapsed >= 10 * MS - CLOCK && elapsed < 10 * MS + SLACK);
 	kernel_call(start_timer, 0, 0);
-	kernel_call(leave, 0, 0);
 	printf("x2apic timer: 5 ticks of 2 ms took %lu ns\n", elapsed);
+	kernel_call(reserved_bits, 0, 0);
+	kernel_call(leave, 0, 0);
 	return 0;
 }

@@ -109,6 +109,63 @@ std::string ending_name(const testing::TestParamInfo<std::tuple<ending, const ch
 INSTANTIATE_TEST_SUITE_P(all, ending_guest,
 			 testing::Combine(testing::ValuesIn(endings), testing::Values("tsc", "fixed")), ending_name);
 
+// ---- KVM's interrupt controllers --------------------------------------------------------------------------------
+
+class kernel_irqchip : public guest {
+protected:
+	void SetUp() override
+	{
+		guest::SetUp();
+		set("irqchip", "kernel");
+		set("clock", "host");
+	}
+};
+
+// What both claim: the guests that do not look at what only one of them has, or sleep for long by the wall clock. A status is that
+// of the last check, which KVM's own do not pass.
+struct kernel_guest {
+	const char *name;
+	int status;
+};
+
+void PrintTo(const kernel_guest &g, std::ostream *o)
+{
+	*o << g.name;
+}
+
+class kernel_irqchip_guest : public kernel_irqchip, public testing::WithParamInterface<kernel_guest> {
+};
+
+TEST_P(kernel_irqchip_guest, ends_well)
+{
+	run_to_exit(GetParam().name, GetParam().status);
+}
+
+const kernel_guest kernel_guests[] = {
+	{"exits.elf", 0}, {"timer_pit.elf", 0}, {"irq_nest.elf", 0}, {"hlt.elf", 0}, {"string_io.elf", 0}, {"acpi.elf", 0},
+	{"rtc.elf", 0}, {"prot32.elf", 0}, {"flat.bin", 0}, {"reset_vector.rom", 0}, {"hostile_rom.rom", 0},
+	{"timer_lapic.elf", 9}, // an expiry while masked comes when it is unmasked
+	{"x2apic.elf", 60},     // reserved bits are not looked at
+};
+
+INSTANTIATE_TEST_SUITE_P(all, kernel_irqchip_guest, testing::ValuesIn(kernel_guests), [](const auto &of) {
+	std::string n = of.param.name;
+	n[n.find('.')] = '_';
+	return n;
+});
+
+TEST_F(kernel_irqchip, is_refused_with_simulated_time_or_several_cpus)
+{
+	load("hlt.elf");
+	set("clock", "tsc");
+	EXPECT_EQ(create(), -EINVAL);
+	EXPECT_TRUE(says("clock=host")) << err.msg;
+	set("clock", "host");
+	set("cpus", "2");
+	EXPECT_EQ(create(), -EOPNOTSUPP);
+	EXPECT_TRUE(says("cpus=1")) << err.msg;
+}
+
 // ---- several CPUs ---------------------------------------------------------------------------------------------
 
 class several_cpus : public guest, public testing::WithParamInterface<std::tuple<const char *, const char *>> {
@@ -351,6 +408,14 @@ TEST_P(reset_guest, restarts_the_guest)
 	run_to_exit(GetParam().first);
 	EXPECT_EQ(serial(), "first start\nsecond start, mark in RAM NVRAM\n");
 	EXPECT_TRUE(sim.said(GetParam().second));
+}
+
+TEST_P(reset_guest, restarts_the_guest_with_kvms_interrupt_controllers)
+{
+	set("irqchip", "kernel");
+	set("clock", "host");
+	run_to_exit(GetParam().first);
+	EXPECT_EQ(serial(), "first start\nsecond start, mark in RAM NVRAM\n");
 }
 
 TEST_P(reset_guest, ends_the_run_on_request)

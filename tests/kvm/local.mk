@@ -1,5 +1,6 @@
 # KVM tests: tiny guests on the real /dev/kvm; they skip where it is not usable.
 KVM_TESTS = \
+	tests/kvm/assist_test \
 	tests/kvm/box_test \
 	tests/kvm/clock_source_test \
 	tests/kvm/function_test \

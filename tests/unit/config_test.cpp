@@ -70,6 +70,7 @@ TEST_F(config, defaults)
 	EXPECT_STREQ(c.start_date, "2000-01-01T00:00:00");
 	EXPECT_STREQ(c.pace, "none");
 	EXPECT_TRUE(c.pvclock);
+	EXPECT_EQ(c.assists, KVMBOX_ASSISTS_AUTO);
 	EXPECT_EQ(c.tsc, KVMBOX_TSC_AUTO);
 	EXPECT_EQ(c.tsc_bound_ps, us);
 	EXPECT_EQ(c.completion_timeout_ps, s);
@@ -150,7 +151,8 @@ TEST_F(config, times)
 
 TEST_F(config, clocks_of_the_guest)
 {
-	EXPECT_EQ(parse("pvclock=no tsc=guest tsc_bound=0"), 0) << err.msg;
+	EXPECT_EQ(parse("pvclock=no tsc=guest tsc_bound=0 assists=no"), 0) << err.msg;
+	EXPECT_EQ(c.assists, KVMBOX_ASSISTS_NO);
 	EXPECT_FALSE(c.pvclock);
 	EXPECT_EQ(c.tsc, KVMBOX_TSC_GUEST);
 	EXPECT_EQ(c.tsc_bound_ps, 0u);

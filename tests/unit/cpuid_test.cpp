@@ -389,7 +389,7 @@ TEST_F(cpuid, a_guest_that_shall_not_know_gets_no_hypervisor_leaves)
 
 TEST_F(cpuid, clocks_are_told)
 {
-	const kb_cpuid_clocks c = { 0x01000009, 2596122, 1000000000, true, true };
+	const kb_cpuid_clocks c = { 0x01000009, 2596122, 1000000000, true, true, true };
 
 	for (bool is_amd : {false, true}) { // the one has leaves 0x15 and 0x16, the other has not
 		if (is_amd)
@@ -413,7 +413,7 @@ TEST_F(cpuid, clocks_are_told)
 
 TEST_F(cpuid, a_tsc_that_is_not_simulated_is_not_invariant)
 {
-	const kb_cpuid_clocks none = { 0, 0, 1000000000, false, false };
+	const kb_cpuid_clocks none = { 0, 0, 1000000000, false, false, false };
 
 	kb_cpuid_fit(&t, 0, 1);
 	kb_cpuid_tell_clocks(&t, &none);
@@ -426,7 +426,7 @@ TEST_F(cpuid, a_tsc_that_is_not_simulated_is_not_invariant)
 
 TEST_F(cpuid, clocks_of_a_guest_without_hypervisor_or_with_an_odd_frequency)
 {
-	const kb_cpuid_clocks fast = { 0x01000009, UINT32_MAX, 1000000000, true, true };
+	const kb_cpuid_clocks fast = { 0x01000009, UINT32_MAX, 1000000000, true, true, true };
 
 	ASSERT_EQ(kb_cpuid_edit(&t, "-hypervisor", &err), 0);
 	kb_cpuid_fit(&t, 0, 1);

@@ -15,6 +15,7 @@ UNIT_TESTS = \
 	tests/unit/kvm_test \
 	tests/unit/lapic_test \
 	tests/unit/loader_test \
+	tests/unit/linear_test \
 	tests/unit/msr_test \
 	tests/unit/net_test \
 	tests/unit/pci_test \

@@ -50,6 +50,12 @@ enum kvmbox_clock_source {
 	KVMBOX_CLOCK_HOST,  /* the host's time, in the guest and out of it, as of any virtual machine */
 };
 
+/* Whose interrupt controllers and PIT the guest has. */
+enum kvmbox_irqchip {
+	KVMBOX_IRQCHIP_USER,   /* the box's models, on simulated time */
+	KVMBOX_IRQCHIP_KERNEL, /* KVM's: quicker, but their timers follow the wall clock. Only with clock=host and one CPU */
+};
+
 /* How a slice meets its end, an event due at t. */
 enum kvmbox_slices {
 	KVMBOX_SLICES_PRECISE, /* the guest is kicked early by the host's measured latency and stalls up to t */
@@ -61,6 +67,12 @@ enum kvmbox_tsc {
 	KVMBOX_TSC_AUTO,  /* guest where that works, else host */
 	KVMBOX_TSC_GUEST, /* simulated time; kvmbox_create() fails where it cannot */
 	KVMBOX_TSC_HOST,  /* the host's TSC, exits, simulation and all */
+};
+
+/* What the box does about what KVM on this host cannot (vcpu/assist.h). */
+enum kvmbox_assists {
+	KVMBOX_ASSISTS_AUTO, /* completes it; what this host needs, and only that, was found out at the start */
+	KVMBOX_ASSISTS_NO,   /* nothing: such an instruction ends the run with a report */
 };
 
 /* How accesses of a function meet simulated time. */
@@ -84,6 +96,7 @@ struct kvmbox_config {
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
 	char *cpu;                /* CPUID edits: "+name,-name,..." */
+	enum kvmbox_irqchip irqchip;
 	unsigned cpus;            /* how many; they take turns on the thread of kvmbox_run() */
 	uint64_t cpu_quantum_ps;  /* longest lead of one CPU over another, so what an interrupt between them may be late; not 0 */
 	uint64_t quantum_ps;      /* longest lead of the guest over the simulator; not 0 */
@@ -101,6 +114,7 @@ struct kvmbox_config {
 	bool pvclock;             /* kvm-clock: a page from which the guest reads simulated time without an exit */
 	enum kvmbox_tsc tsc;
 	uint64_t tsc_bound_ps;    /* tsc=guest: set the TSC at an entry when it would be off by more */
+	enum kvmbox_assists assists;
 	char *start_date;         /* RTC and wall clock at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
 	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
@@ -366,7 +380,7 @@ struct kvmbox_stats {
 	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
 
 	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */
-	uint64_t exits;             /* the sum of the next eight */
+	uint64_t exits;             /* the sum of the next nine */
 	uint64_t exits_mmio;        /* accesses to memory addresses */
 	uint64_t exits_pio;         /* accesses to ports */
 	uint64_t exits_hlt;
@@ -374,6 +388,7 @@ struct kvmbox_stats {
 	uint64_t exits_window;      /* the guest has become ready for an interrupt that waits */
 	uint64_t exits_msr;         /* accesses to MSRs that the box serves, or that nobody knows */
 	uint64_t exits_step;        /* a single step is done */
+	uint64_t exits_assist;      /* the box completed what KVM on this host cannot */
 	uint64_t exits_other;
 
 	uint64_t slices;            /* the sum of the next six */
@@ -385,6 +400,16 @@ struct kvmbox_stats {
 	uint64_t slices_end;        /* kvmbox_run() ended: stopped, guest's exit or reset, error */
 	uint64_t stalls;            /* slices, or rests of them, too short to run in: charged instead */
 	uint64_t yields;            /* check_wait calls */
+
+	/* What the box completed at exits_assist, or while it stepped the guest. */
+	uint64_t assists_syscall;   /* system calls from ring 3 */
+	uint64_t assists_fault;     /* page faults that had to be told from these */
+	uint64_t assists_int;       /* INT3, INT n, IRET */
+	uint64_t assists_xsave;     /* XSAVE, XRSTOR and their kin */
+	uint64_t assists_system;    /* other instructions of kernels */
+	uint64_t assists_integer;   /* POPCNT, CMPXCHG16B */
+	uint64_t assists_native;    /* vector, x87 and the like: run by the CPU in a VM of their own */
+	uint64_t assists_undefined; /* no instructions: #UD */
 
 	uint64_t steps;             /* instructions while the guest was stepped (clock=step, kvmbox_stop_after()) */
 	uint64_t interrupts, nmis;  /* that the CPU took */

@@ -453,14 +453,39 @@ size_t kvmbox_poll_fds(const struct kvmbox_box *box, int *fds, size_t max)
 {
 	size_t n = kb_chardev_fds(box->pc->serial, fds, max);
 
-	return n + kb_chardev_fds(box->pc->debugcon, fds + n, max - n);
+	n += kb_chardev_fds(box->pc->debugcon, fds + n, max - n);
+	for (const struct kvmbox_watch *w = box->watches; w; w = w->next)
+		n += w->fds(w->opaque, fds + n, max - n);
+	return n;
 }
 
 bool kvmbox_poll(struct kvmbox_box *box)
 {
 	bool any = kb_uart_poll(box->pc->uart);
+	struct kvmbox_watch *w, *next;
 
-	return kb_chardev_poll(box->pc->debugcon) || any;
+	any |= kb_chardev_poll(box->pc->debugcon);
+	for (w = box->watches; w; w = next) {
+		next = w->next;
+		any |= w->poll(w->opaque);
+	}
+	return any;
+}
+
+void kvmbox_add_watch(struct kvmbox_box *box, struct kvmbox_watch *watch)
+{
+	watch->next = box->watches;
+	box->watches = watch;
+}
+
+void kvmbox_remove_watch(struct kvmbox_box *box, struct kvmbox_watch *watch)
+{
+	struct kvmbox_watch **p = &box->watches;
+
+	while (*p && *p != watch)
+		p = &(*p)->next;
+	if (*p)
+		*p = watch->next;
 }
 
 /* ---- statistics ------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "devices/chardev.h"
 #include "platforms/units.h"
 #include "vcpu/error.h"
 
@@ -131,16 +132,7 @@ static int check_word(const struct key *key, const union value *v, struct kvmbox
 /* The syntax kb_chardev_create() takes; whether the path can be opened shows there. */
 static int check_chardev(const struct key *key, const union value *v, struct kvmbox_error *err)
 {
-	static const char *const plain[] = { "null", "stdio", "pty", "memory" };
-	const char *s = v->s ? v->s : "";
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(plain); i++)
-		if (strcmp(s, plain[i]) == 0)
-			return 0;
-	if ((strncmp(s, "file:", 5) == 0 || strncmp(s, "unix:", 5) == 0) && s[5])
-		return 0;
-	return kb_fail(err, EINVAL, "%s must be one of: null stdio file:PATH pty unix:PATH memory", key->name);
+	return kb_chardev_check(v->s, key->name, err);
 }
 
 /* Two digits at s as a number; the caller has checked that they are digits. */
@@ -245,7 +237,7 @@ static const struct key keys[] = {
 	KEY(pace, STRING, "none", check_pace,
 	    "none, or realtime[*FACTOR]: simulated time is never ahead of FACTOR times the wall clock"),
 	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
-	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory"),
+	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory; logfile=PATH after a comma: a copy of the output"),
 	KEY(debugcon, STRING, "null", check_chardev, "port 0xE9: same syntax as serial"),
 	KEY(pvclock, BOOL, "yes", NULL, "kvm-clock: the guest reads simulated time from a page, without an exit"),
 	KEY_WORD(tsc, tsc_words, "auto",

@@ -326,14 +326,16 @@ TEST_F(config, strings)
 	EXPECT_EQ(c.guest, nullptr);
 	EXPECT_EQ(set("cpu", "+avx,-x2apic"), 0);
 	EXPECT_STREQ(c.cpu, "+avx,-x2apic");
-	for (const char *good : {"null", "stdio", "pty", "memory", "file:/tmp/x", "unix:/tmp/y"}) {
+	for (const char *good : {"null", "stdio", "pty", "memory", "file:/tmp/x", "stdio,logfile=/tmp/z", "unix:/tmp/y"}) {
 		EXPECT_EQ(set("serial", good), 0) << good;
 		EXPECT_STREQ(c.serial, good);
 		EXPECT_EQ(set("debugcon", good), 0) << good;
 	}
 	for (const char *bad : {"", "file:", "unix:", "tcp:1", "Null", "null "})
 		EXPECT_EQ(set("serial", bad), -EINVAL) << bad;
-	EXPECT_TRUE(says("null stdio file:PATH pty unix:PATH memory")) << err.msg;
+	EXPECT_TRUE(says("null, stdio, file:PATH, pty, unix:PATH or memory")) << err.msg;
+	EXPECT_EQ(set("serial", "null,logfil=x"), -EINVAL);
+	EXPECT_TRUE(says("logfile=PATH")) << err.msg;
 	EXPECT_STREQ(c.serial, "unix:/tmp/y");
 }
 

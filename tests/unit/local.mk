@@ -2,6 +2,7 @@
 # NAME_test.cpp; say only what differs.
 UNIT_TESTS = \
 	tests/unit/acpi_pm_test \
+	tests/unit/block_test \
 	tests/unit/bus_test \
 	tests/unit/chardev_test \
 	tests/unit/clock_test \
@@ -17,6 +18,7 @@ UNIT_TESTS = \
 	tests/unit/loader_test \
 	tests/unit/linear_test \
 	tests/unit/msr_test \
+	tests/unit/net_test \
 	tests/unit/pci_test \
 	tests/unit/perf_test \
 	tests/unit/pic_test \
@@ -42,3 +44,6 @@ tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp t
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
 tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/aml_test.cpp \
 	tests/unit/tables_acpi_test.cpp tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp
+tests_unit_block_test_SOURCES = tests/unit/backend_fixture.h tests/unit/block_fixture.h tests/unit/nbd_server.h \
+	tests/unit/block_test.cpp tests/unit/block_nbd_test.cpp
+tests_unit_net_test_SOURCES = tests/unit/backend_fixture.h tests/unit/net_fixture.h tests/unit/net_test.cpp tests/unit/net_user_test.cpp

@@ -347,6 +347,19 @@ int kvmbox_serial_input(struct kvmbox_box *box, const void *bytes, size_t len);
 size_t kvmbox_poll_fds(const struct kvmbox_box *box, int *fds, size_t max);
 /* Lets character back ends take input. True if a device may now have a reason to interrupt. */
 bool kvmbox_poll(struct kvmbox_box *box);
+/*
+ * More that is polled when the box's own back ends are, and wakes an idle box: for models outside of the box with
+ * a back end of their own (kvmbox/net.h, kvmbox/block.h). The caller's; stays where it is until it is removed or the box
+ * destroyed. poll() may remove its own.
+ */
+struct kvmbox_watch {
+	size_t (*fds)(void *opaque, int *fds, size_t max); /* as kvmbox_poll_fds() */
+	bool (*poll)(void *opaque);                        /* as kvmbox_poll() */
+	void *opaque;
+	struct kvmbox_watch *next;                         /* the box's */
+};
+void kvmbox_add_watch(struct kvmbox_box *box, struct kvmbox_watch *watch);
+void kvmbox_remove_watch(struct kvmbox_box *box, struct kvmbox_watch *watch);
 
 /* ---- statistics ---------------------------------------------------------- */
 

@@ -106,6 +106,7 @@ static struct kb_tables_config describe(struct kb_pc *pc)
 	};
 
 	kb_bus_read(&pc->vm->mem, KB_HPET_BASE, &t.hpet_id, sizeof(t.hpet_id)); /* low half of its capabilities */
+	t.ecam_base = KB_PC_ECAM_BASE;
 	describe_pci(pc, &t);
 	return t;
 }

@@ -242,6 +242,16 @@ TEST_F(guest, hostile_does_no_harm)
 	EXPECT_TRUE(kvmbox_exit_status(box) == 0) << serial();
 }
 
+// One that starts other CPUs anywhere: they may bring the run to its end before it does.
+TEST_P(several_cpus, misused_they_do_no_harm)
+{
+	load("hostile_smp.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	run();
+	EXPECT_TRUE(kvmbox_end(box) == KVMBOX_END_EXIT || kvmbox_end(box) == KVMBOX_END_SHUTDOWN || kvmbox_end(box) == KVMBOX_END_ERROR)
+		<< kvmbox_end(box) << ": " << err.msg;
+}
+
 // ---- the same again -------------------------------------------------------------------------------------------
 
 class repeatable : public guest, public testing::WithParamInterface<const char *> {

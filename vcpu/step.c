@@ -53,7 +53,7 @@ void kb_step_forget(struct kb_vcpu *v)
 
 	s->vector = -1;
 	s->rest = 0;
-	s->fault = s->nmi = s->charged = s->tail = s->guest_tf = false;
+	s->fault = s->nmi = s->charged = s->tail = s->guest_tf = s->own_tf = false;
 }
 
 int kb_step_supported(const struct kb_vcpu *v, struct kvmbox_error *err)
@@ -182,13 +182,16 @@ static void watch_gates(struct kb_vcpu *v, struct kvm_guest_debug *d)
 	watch_gate(v, d, X86_VECTOR_UD);
 }
 
-/* Ring 3 gets its own TF. */
+/* Ring 3 gets its own TF. Only if it has another: KVM drops an exception that waits if registers are set. */
 static void restore_tf(struct kb_vcpu *v)
 {
-	if (!kb_user(sregs(v)) || v->step.fault) /* KVM drops an exception that waits if registers are set */
+	uint64_t rflags = (regs(v)->rflags & ~(uint64_t)X86_EFLAGS_TF) | (v->step.guest_tf ? X86_EFLAGS_TF : 0);
+
+	if (!kb_user(sregs(v)) || v->step.fault || (!v->step.own_tf && regs(v)->rflags == rflags))
 		return;
-	regs(v)->rflags = (regs(v)->rflags & ~(uint64_t)X86_EFLAGS_TF) | (v->step.guest_tf ? X86_EFLAGS_TF : 0);
+	regs(v)->rflags = rflags;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+	v->step.own_tf = false;
 }
 
 /* KVM has something to deliver, which comes before any instruction. */
@@ -220,6 +223,7 @@ static int prepare_trap(struct kb_vcpu *v, struct kvm_guest_debug *d, struct kvm
 	watch(d, handler); /* be it where the guest is: breakpoints do not stop ring 3 here */
 	regs(v)->rflags |= X86_EFLAGS_TF;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+	v->step.own_tf = true;
 	return 0;
 }
 
@@ -358,6 +362,7 @@ static uint64_t completed(struct kb_vcpu *v, bool hit)
 	struct kb_step *s = &v->step;
 	uint64_t rip = linear(v, regs(v)->rip);
 
+	s->own_tf = false;
 	if (s->vector >= 0 || s->fault) {
 		s->vector = -1;
 		s->fault = s->guest_tf = false;
@@ -388,7 +393,8 @@ static bool stepping_user(struct kb_vcpu *v)
 
 /*
  * A signal came in ring 3 while KVM has an exception to deliver, the trap that ends the step or what the instruction raised. On
- * to its handler before anything else: KVM drops it if registers are set, and takes no interrupt as long as it waits.
+ * to its handler before anything else: KVM drops it if registers are set, and takes no interrupt as long as it waits. KVM does not
+ * tell of a #BP that waits, but RIP is behind the INT3 already.
  */
 static int finish_trap(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbox_error *err)
 {
@@ -399,7 +405,7 @@ static int finish_trap(struct kb_vcpu *v, struct kb_stay *stay, int code, struct
 		rc = call(v, KVM_GET_VCPU_EVENTS, &events, err);
 		if (rc)
 			return rc;
-		if (!events.exception.injected && !events.exception.pending)
+		if (!events.exception.injected && !events.exception.pending && regs(v)->rip == v->step.regs.rip)
 			break;
 		kb_kick_clear(&v->kick);
 		code = kb_run_stay(v, v->tsc_hz / PATIENCE_HZ, stay, err);

@@ -501,6 +501,14 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 	return code < 0 ? code : after(v, &stay, code, err);
 }
 
+bool kb_step_owes_trap(struct kb_vcpu *v)
+{
+	uint8_t byte;
+
+	return v->sync_regs && v->step.can[0] && by_trap(v, sregs(v)) &&
+		kb_linear_read(v, regs(v)->rip - 1, &byte, 1) == 1 && byte == X86_INT3;
+}
+
 bool kb_step_may_glide(const struct kb_vcpu *v)
 {
 	const struct kb_step *s = &v->step;

@@ -53,6 +53,8 @@ enum x86_vector {
 	X86_VECTOR_PF = 14,
 };
 
+#define X86_INT3 0xcc
+
 /* IA32_APIC_BASE: at 0xFEE00000, enabled, bootstrap processor. */
 #define X86_APIC_BASE_RESET 0xfee00900u
 

@@ -10,6 +10,7 @@ KVM_TESTS = \
 	tests/kvm/probe_test \
 	tests/kvm/stats_test \
 	tests/kvm/step_hostile_test \
+	tests/kvm/step_signals_test \
 	tests/kvm/step_test \
 	tests/kvm/vcpu_test \
 	tests/kvm/vm_test

@@ -53,7 +53,7 @@ void kb_step_forget(struct kb_vcpu *v)
 
 	s->vector = -1;
 	s->rest = 0;
-	s->fault = s->nmi = s->charged = s->tail = s->guest_tf = s->own_tf = false;
+	s->fault = s->nmi = s->charged = s->tail = s->guest_tf = false;
 }
 
 int kb_step_supported(const struct kb_vcpu *v, struct kvmbox_error *err)
@@ -182,16 +182,13 @@ static void watch_gates(struct kb_vcpu *v, struct kvm_guest_debug *d)
 	watch_gate(v, d, X86_VECTOR_UD);
 }
 
-/* Ring 3 gets its own TF. Only if it has another: KVM drops an exception that waits if registers are set. */
+/* Ring 3 gets its own TF. */
 static void restore_tf(struct kb_vcpu *v)
 {
-	uint64_t rflags = (regs(v)->rflags & ~(uint64_t)X86_EFLAGS_TF) | (v->step.guest_tf ? X86_EFLAGS_TF : 0);
-
-	if (!kb_user(sregs(v)) || v->step.fault || (!v->step.own_tf && regs(v)->rflags == rflags))
+	if (!kb_user(sregs(v)) || v->step.fault) /* KVM drops an exception that waits if registers are set */
 		return;
-	regs(v)->rflags = rflags;
+	regs(v)->rflags = (regs(v)->rflags & ~(uint64_t)X86_EFLAGS_TF) | (v->step.guest_tf ? X86_EFLAGS_TF : 0);
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-	v->step.own_tf = false;
 }
 
 /* KVM has something to deliver, which comes before any instruction. */
@@ -223,7 +220,6 @@ static int prepare_trap(struct kb_vcpu *v, struct kvm_guest_debug *d, struct kvm
 	watch(d, handler); /* be it where the guest is: breakpoints do not stop ring 3 here */
 	regs(v)->rflags |= X86_EFLAGS_TF;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-	v->step.own_tf = true;
 	return 0;
 }
 
@@ -362,7 +358,6 @@ static uint64_t completed(struct kb_vcpu *v, bool hit)
 	struct kb_step *s = &v->step;
 	uint64_t rip = linear(v, regs(v)->rip);
 
-	s->own_tf = false;
 	if (s->vector >= 0 || s->fault) {
 		s->vector = -1;
 		s->fault = s->guest_tf = false;

@@ -47,7 +47,6 @@ struct kb_step {
 	bool emulated;                    /* KVM emulates ring 0 */
 	bool armed;                       /* KVM has been told */
 	bool guest_tf;                    /* the guest's own TF, in ring 3 */
-	bool own_tf;                      /* TF is the step's, whatever KVM shows */
 	int vector;                       /* KVM is to deliver this interrupt next; -1: nothing */
 	bool fault;                       /* KVM is to deliver an exception next */
 	bool nmi;                         /* KVM is to deliver an NMI as soon as it can */

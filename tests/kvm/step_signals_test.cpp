@@ -98,6 +98,8 @@ TEST_F(signals, an_interrupt_that_waits_comes_once)
 		on_advance = [&] {
 			if (!raised && v->clock.now_ps >= when * insn)
 				raised = v->intr = true;
+			if (v->clock.now_ps > 1000 * insn)
+				kb_vcpu_stop(v);
 		};
 		ASSERT_EQ(run(), KB_END_REQUESTED) << err.msg;
 		EXPECT_EQ(peek<uint32_t>(calls), 10u) << when;

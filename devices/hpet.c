@@ -65,6 +65,7 @@ struct kb_hpet {
 	uint32_t conf, status;
 	uint64_t counter; /* halted: its value; running: its value at tick 0 */
 	bool legacy_in[2];
+	bool legacy_was; /* as told */
 	uint32_t driven;  /* I/O APIC inputs that are high */
 	struct comparator comparator[KB_HPET_COMPARATORS];
 };
@@ -243,6 +244,9 @@ static void update(struct kb_hpet *h)
 		if (!enabled(c) || level_triggered(c))
 			c->due = false;
 	}
+	if (legacy(h) != h->legacy_was && h->cfg.legacy_mode)
+		h->cfg.legacy_mode(h->cfg.opaque, legacy(h));
+	h->legacy_was = legacy(h);
 	update_lines(h, NULL);
 	for (i = 0; i < KB_HPET_COMPARATORS; i++)
 		arm(&h->comparator[i]);

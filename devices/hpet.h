@@ -38,6 +38,7 @@ struct kb_hpet_config {
 	uint32_t routes;           /* bit n: comparators can be routed to I/O APIC input n */
 	void (*input)(void *opaque, int n, bool level); /* drives one of these inputs; may be NULL */
 	void (*msi)(void *opaque, uint64_t addr, uint32_t data); /* FSB delivery; may be NULL */
+	void (*legacy_mode)(void *opaque, bool on); /* legacy replacement is switched; may be NULL */
 	void *opaque;
 	struct kb_line legacy[2];  /* IRQ 0 and IRQ 8; copied, low at first */
 };

@@ -7,7 +7,7 @@ libkbdevices_la_SOURCES = \
 	devices/debugport.c devices/debugport.h \
 	devices/hpet.c devices/hpet.h \
 	devices/ioapic.c devices/ioapic.h \
-	devices/lapic.c devices/lapic.h \
+	devices/lapic.c devices/lapic.h devices/lapic_internal.h devices/lapic_msr.c devices/lapic_timer.c \
 	devices/line.h \
 	devices/pci.c devices/pci.h devices/pci_internal.h devices/pci_regs.h \
 	devices/pci_assign.c devices/pci_decode.c devices/pci_function.c devices/pci_msi.c \

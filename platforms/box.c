@@ -305,7 +305,7 @@ static int start(struct kvmbox_box *box, struct kvmbox_error *err)
 /* One run of the vCPU; true: the guest was reset and goes on. */
 static bool run_once(struct kvmbox_box *box, struct kvmbox_error *err, int *rc)
 {
-	switch (kb_vcpu_run(box->pc->vcpu, err)) {
+	switch (kb_pc_run(box->pc, err)) {
 	case KB_END_STOPPED:
 		box->end = KVMBOX_END_STOPPED;
 		return false;
@@ -390,11 +390,13 @@ int kvmbox_exit_status(const struct kvmbox_box *box)
 
 void kvmbox_stop(struct kvmbox_box *box)
 {
-	kb_vcpu_stop(box->pc->vcpu);
+	kb_pc_stop(box->pc);
 }
 
 int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err)
 {
+	if (box->pc->cpus > 1)
+		return kb_fail(err, EOPNOTSUPP, "kvmbox_stop_after() counts the instructions of one CPU, and this box has %u", box->pc->cpus);
 	return kb_vcpu_stop_after(box->pc->vcpu, instructions, err);
 }
 
@@ -476,9 +478,8 @@ void kvmbox_slept(struct kvmbox_box *box, uint64_t host_ns)
 }
 
 /* All parts, in host TSC ticks, as of now: a run may be under way. */
-static void get_host_time(const struct kvmbox_box *box, struct kvmbox_stats *s)
+static void get_host_time(const struct kvmbox_box *box, const struct kb_vcpu_stats *v, struct kvmbox_stats *s)
 {
-	const struct kb_vcpu_stats *v = &box->pc->vcpu->stats;
 	struct kb_host_time h = box->host;
 	uint64_t guest = v->guest_ticks - v->stolen_ticks - v->kvm_ticks;
 
@@ -499,11 +500,14 @@ _Static_assert(KB_EXIT_KINDS == 8 && KB_SLICE_ENDS == 6,
 
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 {
-	const struct kb_vcpu_stats *v = &box->pc->vcpu->stats;
 	const struct kb_vm *vm = box->pc->vm;
-	const uint64_t *exits = v->exits, *ended = box->slice.ended;
+	const uint64_t *ended = box->slice.ended;
+	struct kb_vcpu_stats sum = { 0 };
+	const struct kb_vcpu_stats *v = &sum;
+	const uint64_t *exits = v->exits;
 	unsigned i;
 
+	kb_pc_stats(box->pc, &sum);
 	*s = (struct kvmbox_stats){
 		.guest_ps = kb_box_now(box), .simulated_ps = box->run_ps,
 		.entries = v->entries,
@@ -528,5 +532,5 @@ void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 	for (i = 0; i < KB_EXIT_KINDS; i++)
 		s->exits += exits[i];
 	memcpy(s->overshoot, v->overshoot.count, sizeof(s->overshoot));
-	get_host_time(box, s);
+	get_host_time(box, v, s);
 }

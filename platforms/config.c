@@ -12,13 +12,14 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-enum type { SIZE, ADDRESS, TIME, BOOL, NUMBER, WORD, PATH, STRING };
+enum type { SIZE, ADDRESS, TIME, BOOL, NUMBER, COUNT, WORD, PATH, STRING };
 
 /* Any field: the table's offsets and field_size() say how much of it is used. */
 union value {
 	uint64_t u64;
 	bool yes;
 	double number;
+	unsigned count;
 	unsigned word; /* enums: index of the word */
 	char *s;
 };
@@ -26,6 +27,7 @@ union value {
 _Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_tsc) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_irqchip) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
 
 struct key {
@@ -41,6 +43,7 @@ struct key {
 /* In the order of the enums of kvmbox.h. */
 static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
 static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
+static const char *const irqchip_words[] = { "user", "kernel", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
 static const char *const tsc_words[] = { "auto", "guest", "host", NULL };
 static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
@@ -70,6 +73,20 @@ static int check_quantum(const struct key *key, const union value *v, struct kvm
 		return kb_fail(err, EINVAL,
 			       "%s must be longer than 0: it is how far the guest may run ahead of the simulator; 1us to 1ms are usual",
 			       key->name);
+	return check_time(key, v, err);
+}
+
+static int check_cpus(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->count < 1 || v->count > KB_CPUS_MAX)
+		return kb_fail(err, EINVAL, "%s must be at least 1 and at most %u, not %u", key->name, KB_CPUS_MAX, v->count);
+	return 0;
+}
+
+static int check_cpu_quantum(const struct key *key, const union value *v, struct kvmbox_error *err)
+{
+	if (v->u64 == 0)
+		return kb_fail(err, EINVAL, "%s must be longer than 0: it is how far one CPU may run ahead of another", key->name);
 	return check_time(key, v, err);
 }
 
@@ -207,6 +224,10 @@ static const struct key keys[] = {
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
 	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
+	KEY_WORD(irqchip, irqchip_words, "user",
+	    "interrupt controllers and PIT: user (simulated time) or kernel (KVM's own: wall clock; needs clock=host and one CPU)"),
+	KEY(cpus, COUNT, "1", check_cpus, "CPUs, 1 to 64; they take turns on one host thread"),
+	KEY_PS(cpu_quantum, "100us", check_cpu_quantum, "longest lead of one CPU over another"),
 	KEY_PS(quantum, "1ms", check_quantum, "longest lead of the guest over the simulator"),
 	KEY_WORD(clock, clock_words, "tsc",
 	    "guest clock: tsc (host CPU time), fixed (every exit costs fixed_exit), step (every instruction takes step; single-stepped), perf-cycles, perf-insns (PMU), host"),
@@ -239,7 +260,7 @@ static const struct key keys[] = {
 static const char *type_name(enum type type)
 {
 	static const char *const names[] = {
-		[SIZE] = "size", [ADDRESS] = "address", [TIME] = "time", [BOOL] = "yes/no", [NUMBER] = "number",
+		[SIZE] = "size", [ADDRESS] = "address", [TIME] = "time", [BOOL] = "yes/no", [NUMBER] = "number", [COUNT] = "count",
 		[WORD] = "word", [PATH] = "path", [STRING] = "text",
 	};
 	return names[type];
@@ -254,7 +275,7 @@ static size_t field_size(enum type type)
 		return sizeof(bool);
 	case NUMBER:
 		return sizeof(double);
-	case WORD:
+	case COUNT: case WORD:
 		return sizeof(unsigned);
 	case PATH: case STRING:
 		break;
@@ -373,6 +394,8 @@ static const char *parse_value(const struct key *key, const char *text, union va
 		return kb_parse_time(text, &v->u64);
 	case NUMBER:
 		return kb_parse_double(text, &v->number);
+	case COUNT:
+		return kb_parse_count(text, &v->count);
 	case BOOL:
 		if (!find_word(text, bool_words, &i))
 			return "write yes or no (or true/false, 1/0, on/off)";

@@ -11,6 +11,7 @@
 #define KB_RAM_MIN (1ull << 20)
 #define KB_RAM_MAX (64ull << 30)
 #define KB_RAM_STEP 4096ull
+#define KB_CPUS_MAX 64u
 #define KB_TIME_SCALE_MAX 1e6
 #define KB_EVENT_MAX 1000000000ull /* ps: what one instruction or cycle that a clock counts may take */
 #define KB_PACE_MIN 1e-6 /* simulated seconds per second of the wall clock */

@@ -13,7 +13,8 @@ libkbplatforms_la_SOURCES = \
 	platforms/loader.c platforms/loader.h \
 	platforms/loader_elf.c platforms/loader_flat.c \
 	platforms/loader_image.c platforms/loader_image.h \
-	platforms/pc.c platforms/pc.h platforms/pc_clocks.c platforms/pc_clocks.h \
+	platforms/pc.c platforms/pc.h platforms/pc_chipset.c platforms/pc_chipset.h \
+	platforms/pc_clocks.c platforms/pc_clocks.h platforms/pc_cpus.c platforms/pc_cpus.h platforms/pc_start.c platforms/pc_start.h \
 	platforms/stats.c \
 	platforms/units.c platforms/units.h
 

@@ -1,5 +1,5 @@
 /*
- * The PC: memory map, chipset, PCI bus and one vCPU, wired together.
+ * The PC: memory map, chipset, PCI bus and vCPUs, wired together.
  *
  * Memory map (guest physical):
  *   0x00000000-0x0009FFFF  RAM (0x70000-0x7FFFF holds the boot tables at start; 0x400 BIOS data area, 0x9FC00 EBDA)
@@ -46,6 +46,7 @@
 #include "devices/timer.h"
 #include "devices/uart.h"
 #include "platforms/loader.h"
+#include "vcpu/irqchip.h"
 #include "vcpu/vcpu.h"
 
 #define KB_PC_LOW_RAM_END 0xa0000ull
@@ -75,15 +76,21 @@ struct kb_pc_host {
 	void *opaque;
 };
 
+struct kb_pc_cpu; /* pc_cpus.h */
+
 struct kb_pc {
 	struct kb_pc_host host;
 	const struct kvmbox_config *cfg; /* the box's copy */
 	struct kb_log log;
 	struct kb_vm *vm;
-	struct kb_vcpu *vcpu;
+	struct kb_vcpu *vcpu;  /* whose turn it is */
+	struct kb_pc_cpu *cpu; /* cpus of them */
+	unsigned cpus, lowest; /* where the search for the lowest priority begins */
+	uint64_t limit_ps;     /* that vCPU runs so far, for the others to come up */
 	struct kb_timers timers;
+	struct kb_irqchip *irqchip; /* irqchip=kernel: instead of pic, ioapic, pit and the local APICs */
 	struct kb_pic *pic;
-	struct kb_lapic *lapic;
+	struct kb_region lapic_page;
 	struct kb_ioapic *ioapic;
 	struct kb_hpet *hpet;
 	struct kb_acpi_pm *acpi_pm;
@@ -102,7 +109,7 @@ struct kb_pc {
 	struct {
 		char vendor[13], name[49];
 		uint32_t signature, features; /* CPUID.1 EAX, EDX */
-	} cpu;                 /* for the tables */
+	} cpu_id;              /* for the tables */
 	bool huge1g;           /* the CPU has 1 GiB pages */
 	int64_t start_s;       /* Unix time at simulated time 0 */
 	unsigned long inits, apic_moves, resets; /* for the log's sake */
@@ -119,6 +126,12 @@ void kb_pc_destroy(struct kb_pc *pc);
 int kb_pc_start(struct kb_pc *pc, struct kvmbox_error *err);
 /* Machine reset: chipset, functions and CPU to their reset state, the guest loaded anew. */
 int kb_pc_reset(struct kb_pc *pc, struct kvmbox_error *err);
+/* Runs the CPUs; as kb_vcpu_run(). */
+enum kb_end kb_pc_run(struct kb_pc *pc, struct kvmbox_error *err);
+/* Of all CPUs together. */
+void kb_pc_stats(const struct kb_pc *pc, struct kb_vcpu_stats *sum);
+/* As kb_vcpu_stop(): any thread, async-signal-safe. */
+void kb_pc_stop(struct kb_pc *pc);
 /* A message, from a function or by DMA. */
 void kb_pc_msi(void *pc, uint64_t addr, uint32_t data);
 

@@ -24,6 +24,9 @@ static int make_clock(struct kb_pc *pc, const struct kvmbox_probe_result *host, 
 	struct kb_clock *c = &pc->vcpu->clock;
 	const uint64_t hz = pc->vcpu->tsc_hz;
 
+	if (cfg->cpus > 1 && (cfg->clock == KVMBOX_CLOCK_PERF_CYCLES || cfg->clock == KVMBOX_CLOCK_PERF_INSNS))
+		return kb_fail(err, EOPNOTSUPP,
+			       "clock=perf-* goes with cpus=1 only: the PMU counts the thread, on which all CPUs take turns");
 	switch (cfg->clock) {
 	case KVMBOX_CLOCK_FIXED:
 		kb_clock_init_fixed(c, hz, cfg->fixed_exit_ps, cfg->quantum_ps);
@@ -99,6 +102,8 @@ static int choose_tsc(struct kb_pc *pc, struct kvmbox_error *err)
 		rc = kb_guest_tsc_simulate(tsc, (uint64_t)tsc_khz(pc) * 1000u, pc->cfg->tsc_bound_ps, &why);
 	if (!rc)
 		return 0;
+	if (pc->vcpu->id && pc->cfg->tsc != KVMBOX_TSC_GUEST) /* has been said */
+		return 0;
 	if (pc->cfg->tsc == KVMBOX_TSC_GUEST)
 		return kb_fail(err, -rc, "tsc=guest: %s", why.msg);
 	kb_logf(&pc->log, KVMBOX_LOG_INFO, "tsc=host: %s", why.msg);
@@ -119,19 +124,20 @@ static enum kb_pvclock_by pvclock_server(struct kb_pc *pc)
 	return KB_PVCLOCK_NOBODY;
 }
 
-/* Takes the clocks' MSRs from KVM. With one that keeps them there can be neither the page nor a TSC of ours. */
-static void take_msrs(struct kb_pc *pc)
+/* Takes the MSRs that are the box's from KVM. With one that keeps them (false) there can be neither the page nor a TSC of ours. */
+static bool take_msrs(struct kb_pc *pc)
 {
 	struct kb_vcpu *v = pc->vcpu;
 	struct kvmbox_error why;
 
 	if (!kb_msrs_install(&v->msrs, pc->vm->api, pc->vm->fd, &why))
-		return;
+		return true;
 	if (v->pvclock.by == KB_PVCLOCK_BOX) {
 		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "no kvm-clock (pvclock): %s; the time register tells simulated time", why.msg);
 		v->pvclock.by = KB_PVCLOCK_NOBODY;
 	}
 	v->tsc.shifts = false;
+	return false;
 }
 
 int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_error *err)
@@ -146,14 +152,17 @@ int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_er
 		rc = kb_pvclock_init(&v->pvclock, pc->vm, pvclock_server(pc), &v->msrs, err);
 	if (rc)
 		return rc;
-	take_msrs(pc);
+	told.x2apic = take_msrs(pc) || pc->irqchip;
 	rc = choose_tsc(pc, err);
 	if (rc)
 		return rc;
 	v->pvclock.start_s = pc->start_s;
-	told.paravirt = v->pvclock.by == KB_PVCLOCK_NOBODY ? 0 : KB_PVCLOCK_FEATURES;
+	v->pvclock.several = pc->cfg->cpus > 1;
+	if (v->pvclock.by != KB_PVCLOCK_NOBODY)
+		told.paravirt = KB_PVCLOCK_FEATURES | (v->pvclock.several ? 0 : KB_PVCLOCK_STABLE);
 	told.tsc_khz = tsc_khz(pc);
 	told.tsc_simulated = v->tsc.simulated;
+	told.tsc_deadline = pc->irqchip ? kb_kvm_check(pc->vm->api, pc->vm->kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0 : v->tsc.simulated;
 	kb_cpuid_tell_clocks(cpuid, &told);
 	return kb_vcpu_set_cpuid(v, cpuid, err);
 }

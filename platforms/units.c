@@ -1,6 +1,8 @@
 /* Sizes, times and numbers as people write them: see units.h. */
 #include "platforms/units.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <locale.h>
 #include <math.h>
 #include <stdbool.h>
@@ -135,6 +137,22 @@ const char *kb_parse_time(const char *text, uint64_t *ps)
 	if (t >= UINT64_MAX) /* the maximum itself means never */
 		return "too long; times end at about 213 days";
 	*ps = (uint64_t)t;
+	return NULL;
+}
+
+const char *kb_parse_count(const char *text, unsigned *count)
+{
+	static const char *const wrong = "write a whole number";
+	char *end;
+	unsigned long n;
+
+	if (*text < '0' || *text > '9')
+		return wrong;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (*end || errno || n > UINT_MAX)
+		return wrong;
+	*count = (unsigned)n;
 	return NULL;
 }
 

@@ -12,6 +12,8 @@
 const char *kb_parse_size(const char *text, uint64_t *bytes);
 /* Decimal with ps, ns, us, ms or s; fractions as long as they are whole picoseconds. 0 needs no unit. */
 const char *kb_parse_time(const char *text, uint64_t *ps);
+/* Decimal, up to UINT_MAX. */
+const char *kb_parse_count(const char *text, unsigned *count);
 /* Decimal floating point, finite; whatever the locale, the point is '.'. */
 const char *kb_parse_double(const char *text, double *number);
 

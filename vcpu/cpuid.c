@@ -15,11 +15,10 @@
 #define NAME_MAX_LEN 32
 
 /*
- * What the box cannot keep: monitor addresses and the TSC deadline (no exit tells us), x2APIC (not modelled),
- * nested guests, and everything whose interrupt or time base is the kernel's or the host's.
+ * What the box cannot keep: monitor addresses (no exit tells us), AMD's extended APIC space, nested guests, and everything whose interrupt or time base is the kernel's or the host's.
  */
 static const char *const cannot_keep[] = {
-	"monitor", "mwaitx", "tsc_deadline_timer", "x2apic", "extapic", "vmx", "svm", "smx", "skinit", "sgx",
+	"monitor", "mwaitx", "extapic", "vmx", "svm", "smx", "skinit", "sgx",
 	"pdcm", "perfctr_core", "perfctr_nb", "perfctr_llc", "arch_lbr", "intel_pt", "ibs", "dts", "dtes64",
 	"ds_cpl", "aperfmperf", "hwp",
 };
@@ -46,7 +45,8 @@ int kb_cpuid_supported(struct kb_cpuid *table, const struct kb_kvm_api *api, int
 	leaf1 = kb_cpuid_find(table, 1, 0);
 	if (!leaf1)
 		return kb_fail(err, EPROTO, "KVM_GET_SUPPORTED_CPUID gave no leaf 1: KVM does not describe a usable CPU");
-	leaf1->ecx |= 1u << 31; /* hypervisor: not every kernel says it by itself */
+	/* hypervisor: not every kernel says it by itself; x2APIC, TSC deadline: the box's own local APIC */
+	leaf1->ecx |= 1u << 31 | 1u << 21 | 1u << 24;
 	return 0;
 }
 
@@ -629,6 +629,10 @@ void kb_cpuid_tell_clocks(struct kb_cpuid *table, const struct kb_cpuid_clocks *
 
 	if (!c->tsc_simulated)
 		feature_put(table, NULL, "nonstop_tsc", 0);
+	if (!c->tsc_deadline)
+		feature_put(table, NULL, "tsc_deadline_timer", 0);
+	if (!c->x2apic)
+		feature_put(table, NULL, "x2apic", 0);
 	if (c->tsc_khz)
 		tell_frequencies(table, c);
 	e = kb_cpuid_find(table, HYPERVISOR + 1, 0);

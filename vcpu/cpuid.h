@@ -37,8 +37,7 @@ int kb_cpuid_edit(struct kb_cpuid *table, const char *edits, struct kvmbox_error
 
 /*
  * Makes the table fit the box: APIC id and vCPU count of vcpu_id/vcpu_count in leaves 1, 4, 0xb, 0x1f, 0x8000001e;
- * max leaves consistent, vendor kept, brand string present and NUL-padded; features the box cannot keep (MONITOR,
- * TSC-deadline, x2APIC until there is one, PMU, nested guests, KVM paravirtual features of the kernel's own clock and
+ * max leaves consistent, vendor kept, brand string present and NUL-padded; features the box cannot keep (MONITOR, PMU, nested guests, KVM paravirtual features of the kernel's own clock and
  * irqchip) cleared; hypervisor bit and leaf 0x40000000 kept sane: signature KVMKVMKVM and, of the features in 0x40000001, only
  * NOP_IO_DELAY, to which the box adds what it serves itself. Neither when the edits took "hypervisor" away. May be repeated.
  */
@@ -49,7 +48,9 @@ struct kb_cpuid_clocks {
 	uint32_t paravirt;    /* bits to add to 0x40000001 EAX */
 	uint32_t tsc_khz;     /* the TSC's frequency in simulated time, 0: it has none or nobody knows */
 	uint32_t apic_hz;     /* of the local APIC's timer, which is the crystal's */
-	bool tsc_simulated;   /* else the TSC is not invariant: exits and what the host does show in it */
+	bool tsc_simulated;   /* else the TSC is not invariant, for exits and what the host does show in it */
+	bool tsc_deadline;    /* the local APIC knows deadlines in it */
+	bool x2apic;          /* the box gets the MSRs of the local APIC */
 };
 
 /*

@@ -28,6 +28,17 @@ uint64_t kb_guest_tsc_at(const struct kb_guest_tsc *g, uint64_t ps)
 	return (uint64_t)((unsigned __int128)ps * g->hz / PS_PER_S) + g->moved;
 }
 
+uint64_t kb_guest_tsc_reaches(const struct kb_guest_tsc *g, uint64_t tsc)
+{
+	uint64_t ticks = tsc - g->moved;
+	unsigned __int128 ps;
+
+	if ((int64_t)ticks < 0 && tsc < g->moved)
+		return 0;
+	ps = ((unsigned __int128)ticks * PS_PER_S + g->hz - 1) / g->hz;
+	return ps < UINT64_MAX ? (uint64_t)ps : UINT64_MAX;
+}
+
 /* Now, at an exit. */
 static uint64_t now(const struct kb_guest_tsc *g)
 {

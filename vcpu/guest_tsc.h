@@ -42,6 +42,8 @@ int kb_guest_tsc_reset(struct kb_guest_tsc *g, struct kvmbox_error *err);
 
 /* The simulated TSC at guest time ps. */
 uint64_t kb_guest_tsc_at(const struct kb_guest_tsc *g, uint64_t ps);
+/* When the simulated TSC reaches tsc, guest time; 0: it has at the start, UINT64_MAX: beyond the end of time. */
+uint64_t kb_guest_tsc_reaches(const struct kb_guest_tsc *g, uint64_t tsc);
 /* Before an entry: opens the view and sets the TSC for it if need be. */
 int kb_guest_tsc_enter(struct kb_guest_tsc *g, struct kb_view *view, bool ring3, struct kvmbox_error *err);
 /* After the exit: the view was open for ticks. */

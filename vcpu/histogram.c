@@ -24,6 +24,16 @@ void kb_histogram_add(struct kb_histogram *h, uint64_t ps)
 		h->max_ps = ps;
 }
 
+void kb_histogram_merge(struct kb_histogram *h, const struct kb_histogram *more)
+{
+	unsigned i;
+
+	for (i = 0; i < KB_HISTOGRAM_BUCKETS; i++)
+		h->count[i] += more->count[i];
+	if (more->max_ps > h->max_ps)
+		h->max_ps = more->max_ps;
+}
+
 uint64_t kb_histogram_limit(unsigned bucket)
 {
 	uint64_t decade = FIRST_PS;

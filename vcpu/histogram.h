@@ -15,6 +15,7 @@ struct kb_histogram {
 };
 
 void kb_histogram_add(struct kb_histogram *h, uint64_t ps);
+void kb_histogram_merge(struct kb_histogram *h, const struct kb_histogram *more);
 /* Everything in the bucket is less than this (bucket 0: than 1 ps); UINT64_MAX: there is no limit. */
 uint64_t kb_histogram_limit(unsigned bucket);
 

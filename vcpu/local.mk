@@ -10,6 +10,7 @@ libkbvcpu_la_SOURCES = \
 	vcpu/guest_tsc.c vcpu/guest_tsc.h vcpu/histogram.c vcpu/histogram.h \
 	vcpu/insn.c vcpu/insn.h \
 	vcpu/kick.c vcpu/kick.h \
+	vcpu/irqchip.c vcpu/irqchip.h \
 	vcpu/kvm.c vcpu/kvm.h \
 	vcpu/linear.c vcpu/linear.h \
 	vcpu/log.c vcpu/log.h \

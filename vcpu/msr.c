@@ -32,7 +32,8 @@ int kb_msrs_install(const struct kb_msrs *m, const struct kb_kvm_api *api, int v
 {
 	static uint8_t deny[KB_MSR_RANGE_MAX / 8]; /* KVM only reads it */
 	struct kvm_enable_cap cap = {
-		.cap = KVM_CAP_X86_USER_SPACE_MSR, .args[0] = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER,
+		.cap = KVM_CAP_X86_USER_SPACE_MSR,
+		.args[0] = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER,
 	};
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW };
 	unsigned i, n = 0;

@@ -96,7 +96,7 @@ static void start_of_line(const struct kb_clock *c, const struct kb_view *view, 
 
 void kb_pvclock_show(struct kb_pvclock *p, const struct kb_clock *clock, const struct kb_view *view, uint64_t tsc_offset)
 {
-	struct time_info info = { .flags = TSC_STABLE };
+	struct time_info info = { .flags = p->several ? 0 : TSC_STABLE };
 	uint64_t stamp, ps;
 
 	if (!p->page)
@@ -118,7 +118,7 @@ void kb_pvclock_show_step(struct kb_pvclock *p, const struct kb_clock *clock, bo
 {
 	const struct kb_pvclock_scale still = kb_pvclock_scale_of(0);
 	struct time_info info = {
-		.flags = TSC_STABLE, .system_time = clock->now_ps / 1000, .tsc_to_system_mul = still.mul, .tsc_shift = still.shift,
+		.flags = p->several ? 0 : TSC_STABLE, .system_time = clock->now_ps / 1000, .tsc_to_system_mul = still.mul, .tsc_shift = still.shift,
 	};
 
 	if (!p->page || (!exited && ++p->steps < KB_PVCLOCK_STEPS))

@@ -31,8 +31,9 @@
 
 struct kb_vm;
 
-/* KVM_FEATURE_* in CPUID 0x40000001 EAX that a guest may rely on: old and new MSRs, no steps between vCPUs. */
-#define KB_PVCLOCK_FEATURES (1u << 0 | 1u << 3 | 1u << 24)
+/* KVM_FEATURE_* in CPUID 0x40000001 EAX that a guest may rely on: old and new MSRs; no steps between vCPUs. */
+#define KB_PVCLOCK_FEATURES (1u << 0 | 1u << 3)
+#define KB_PVCLOCK_STABLE (1u << 24)
 
 /* ns = ((shift < 0 ? ticks >> -shift : ticks << shift) * mul) >> 32, as guests compute it. Never more than rate's. */
 struct kb_pvclock_scale {
@@ -52,6 +53,7 @@ enum kb_pvclock_by {
 struct kb_pvclock {
 	struct kb_vm *vm;
 	enum kb_pvclock_by by;
+	bool several;       /* vCPUs have one each: a reading on another may be less */
 	int64_t start_s;    /* Unix time at guest time 0 */
 	uint64_t system_time, wall_clock; /* the MSRs */
 	uint8_t *page;      /* NULL: the guest has not enabled it. RAM stays where it is as long as the VM */

@@ -361,8 +361,31 @@ static int enter_stepping(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_er
 	return rc ? rc : enter(v, deadline, err);
 }
 
-/* One step: fire timers, wait or yield if need be, else one stay in the guest and its exit. Non-zero: the run ends. */
-static int step(struct kb_vcpu *v, struct kvmbox_error *err)
+/* INIT and SIPI take effect between instructions: the access under way, maybe the one that sent them, is done first. */
+static int take_signals(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = complete_io(v, err);
+
+	if (rc)
+		return rc;
+	if (v->init) {
+		v->init = false;
+		rc = kb_vcpu_start_init(v, err);
+	}
+	if (!rc && v->sipi >= 0 && v->state == KB_VCPU_WAITS_FOR_SIPI)
+		rc = kb_vcpu_start_sipi(v, (uint8_t)v->sipi, err);
+	v->sipi = -1;
+	return rc;
+}
+
+/* The exit, unless it has to wait for vCPUs whose time is earlier. */
+static int serve(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	v->exit_waits = v->client.first && !v->client.first(v->client.opaque);
+	return v->exit_waits ? 0 : kb_exit_handle(v, err);
+}
+
+int kb_vcpu_step(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	uint64_t deadline;
 	int rc;
@@ -373,6 +396,10 @@ static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return end(v, KB_END_REQUESTED);
 	if (__atomic_load_n(&v->stop, __ATOMIC_SEQ_CST))
 		return end(v, KB_END_STOPPED);
+	if (v->exit_waits)
+		return serve(v, err);
+	if (v->init || v->sipi >= 0)
+		return take_signals(v, err);
 	if (stepping(v)) {
 		if (v->state == KB_VCPU_IO_PENDING)
 			return kb_step_complete(v, err);
@@ -395,12 +422,21 @@ static int step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return kb_step_complete(v, err);
 	if (!rc)
 		rc = stepping(v) ? enter_stepping(v, deadline, err) : enter(v, deadline, err);
-	if (rc > 0)
-		rc = kb_exit_handle(v, err);
-	return rc;
+	return rc > 0 ? serve(v, err) : rc;
 }
 
-enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
+bool kb_vcpu_awake(struct kb_vcpu *v, uint64_t t)
+{
+	bool awake = v->init || v->sipi >= 0 || v->exit_waits ||
+		(v->state == KB_VCPU_HALTED ? may_wake(v) : v->state != KB_VCPU_WAITS_FOR_SIPI);
+
+	if (awake && v->asleep)
+		kb_clock_reach(&v->clock, t);
+	v->asleep = !awake;
+	return awake;
+}
+
+int kb_vcpu_begin(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	int rc = kb_kick_bind(&v->kick, err);
 
@@ -408,17 +444,29 @@ enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
 	v->end_requested = false;
 	kb_kick_clear(&v->kick);
 	kb_steal_forget(&v->steal);
+	return rc ? rc : kb_clock_attach(&v->clock, err);
+}
+
+/* What has been begun is done: an exit that waits, an access under way, stepping. */
+static int settle(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = 0;
+
+	if (v->exit_waits) {
+		v->exit_waits = false;
+		rc = kb_exit_handle(v, err);
+	}
 	if (!rc)
-		rc = kb_clock_attach(&v->clock, err);
-	while (!rc)
-		rc = step(v, err);
+		rc = complete_io(v, err);
+	return rc ? rc : kb_step_leave(v, err);
+}
+
+enum kb_end kb_vcpu_finish(struct kb_vcpu *v, struct kvmbox_error *err)
+{
 	if (v->end == KB_END_NONE)
 		v->end = KB_END_ERROR;
 	if (v->end == KB_END_STOPPED || v->end == KB_END_COUNTED || v->end == KB_END_REQUESTED) {
-		rc = complete_io(v, err);
-		if (!rc)
-			rc = kb_step_leave(v, err);
-		if (rc && v->end != KB_END_SHUTDOWN)
+		if (settle(v, err) && v->end != KB_END_SHUTDOWN)
 			v->end = KB_END_ERROR;
 	}
 	if (v->end == KB_END_COUNTED)
@@ -426,6 +474,16 @@ enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
 	if (v->end == KB_END_STOPPED) /* answered; any other end leaves it for the next run */
 		__atomic_store_n(&v->stop, false, __ATOMIC_SEQ_CST);
 	kb_kick_unbind(&v->kick);
-	v->state = v->state == KB_VCPU_HALTED ? KB_VCPU_HALTED : KB_VCPU_READY;
+	if (v->state != KB_VCPU_HALTED && v->state != KB_VCPU_WAITS_FOR_SIPI)
+		v->state = KB_VCPU_READY;
 	return v->end;
+}
+
+enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = kb_vcpu_begin(v, err);
+
+	while (!rc)
+		rc = kb_vcpu_step(v, err);
+	return kb_vcpu_finish(v, err);
 }

@@ -109,6 +109,7 @@ int kb_vcpu_create(struct kb_vcpu **out, struct kb_vm *vm, unsigned id, const st
 	v->id = id;
 	v->client = *client;
 	v->fd = -1;
+	v->sipi = -1;
 	rc = setup(v, cpuid, err);
 	if (!rc)
 		rc = kb_vcpu_start_reset(v, err);
@@ -176,6 +177,23 @@ int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err)
 	return 0;
 }
 
+void kb_vcpu_stats_add(struct kb_vcpu_stats *sum, const struct kb_vcpu_stats *s)
+{
+	unsigned i;
+
+	sum->guest_ticks += s->guest_ticks;
+	sum->stolen_ticks += s->stolen_ticks;
+	sum->kvm_ticks += s->kvm_ticks;
+	sum->entries += s->entries;
+	for (i = 0; i < KB_EXIT_KINDS; i++)
+		sum->exits[i] += s->exits[i];
+	sum->interrupts += s->interrupts;
+	sum->nmis += s->nmis;
+	sum->steps += s->steps;
+	sum->stalls += s->stalls;
+	kb_histogram_merge(&sum->overshoot, &s->overshoot);
+}
+
 static struct kvm_segment segment(uint16_t selector, uint64_t base, uint32_t limit, uint8_t type, bool system)
 {
 	return (struct kvm_segment){
@@ -224,35 +242,60 @@ static int start(struct kb_vcpu *v, struct kvm_sregs *s, struct kvm_regs *r, str
 	v->run->if_flag = 0;
 	v->run->ready_for_interrupt_injection = 0;
 	v->state = KB_VCPU_READY;
-	v->nmi = false;
+	v->nmi = v->init = v->exit_waits = false;
+	v->sipi = -1;
 	v->cr8 = 0;
 	v->apic_base = s->apic_base;
 	return 0;
 }
 
-/* What every start state shares: no LDT, a valid TR (VMX insists), empty IDT. */
-static void common(struct kvm_sregs *s)
+/* IA32_APIC_BASE after reset: enabled, and who is the bootstrap processor. */
+static uint64_t reset_apic_base(const struct kb_vcpu *v)
 {
-	uint64_t apic_base = s->apic_base;
+	return v->id ? X86_APIC_BASE_RESET & ~(uint64_t)X86_APIC_BASE_BSP : X86_APIC_BASE_RESET;
+}
 
+/* What every start state shares: no LDT, a valid TR (VMX insists), empty IDT. */
+static void common(const struct kb_vcpu *v, struct kvm_sregs *s)
+{
 	memset(s, 0, sizeof(*s));
-	s->apic_base = apic_base ? apic_base : X86_APIC_BASE_RESET;
+	s->apic_base = reset_apic_base(v);
 	s->tr = segment(0, 0, 0xffff, X86_TYPE_TSS32_BUSY, true);
 	s->ldt = segment(0, 0, 0xffff, X86_TYPE_LDT, true);
 }
 
-/* SDM vol. 3 "Processor state after reset". */
-int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err)
+/* Real mode, as reset and INIT leave it, at the paragraph cs. SDM vol. 3 "Processor state after reset". */
+static int start_real(struct kb_vcpu *v, uint64_t apic_base, uint16_t cs, uint64_t base, uint64_t ip, struct kvmbox_error *err)
 {
-	struct kvm_regs r = { .rip = 0xfff0, .rdx = 0x600 };
+	struct kvm_regs r = { .rip = ip, .rdx = 0x600 };
 	struct kvm_sregs s = { 0 };
 
-	common(&s);
-	s.cs = segment(0xf000, 0xffff0000, 0xffff, X86_TYPE_CODE, false);
+	common(v, &s);
+	s.apic_base = apic_base;
+	s.cs = segment(cs, base, 0xffff, X86_TYPE_CODE, false);
 	set_data(&s, segment(0, 0, 0xffff, X86_TYPE_DATA, false));
 	s.gdt.limit = s.idt.limit = 0xffff;
 	s.cr0 = X86_CR0_ET | X86_CR0_NW | X86_CR0_CD;
 	return start(v, &s, &r, err);
+}
+
+int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	return start_real(v, reset_apic_base(v), 0xf000, 0xffff0000, 0xfff0, err);
+}
+
+int kb_vcpu_start_init(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = start_real(v, v->apic_base, 0xf000, 0xffff0000, 0xfff0, err);
+
+	if (!rc && v->id)
+		v->state = KB_VCPU_WAITS_FOR_SIPI;
+	return rc;
+}
+
+int kb_vcpu_start_sipi(struct kb_vcpu *v, uint8_t vector, struct kvmbox_error *err)
+{
+	return start_real(v, v->apic_base, (uint16_t)(vector << 8), (uint64_t)vector << 12, 0, err);
 }
 
 static struct kvm_segment flat(uint16_t selector, uint8_t type, bool db, bool l)
@@ -274,7 +317,7 @@ int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uin
 	struct kvm_regs r = { .rip = eip, .rsp = esp };
 	struct kvm_sregs s = { 0 };
 
-	common(&s);
+	common(v, &s);
 	s.cs = flat(GDT_CODE, X86_TYPE_CODE, true, false);
 	set_data(&s, flat(GDT_DATA, X86_TYPE_DATA, true, false));
 	s.gdt.base = gdt;
@@ -289,7 +332,7 @@ int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t
 	struct kvm_regs r = { .rip = rip, .rsp = rsp };
 	struct kvm_sregs s = { 0 };
 
-	common(&s);
+	common(v, &s);
 	s.tr.type = X86_TYPE_TSS64_BUSY;
 	s.cs = flat(GDT_CODE, X86_TYPE_CODE, false, true);
 	set_data(&s, flat(GDT_DATA, X86_TYPE_DATA, true, false));
@@ -315,6 +358,18 @@ void kb_vcpu_intr(void *vcpu, int pin, bool level)
 void kb_vcpu_nmi(struct kb_vcpu *v)
 {
 	v->nmi = true;
+}
+
+void kb_vcpu_init(struct kb_vcpu *v)
+{
+	v->init = true;
+	v->sipi = -1;
+}
+
+void kb_vcpu_sipi(struct kb_vcpu *v, uint8_t vector)
+{
+	if ((v->init || v->state == KB_VCPU_WAITS_FOR_SIPI) && v->sipi < 0)
+		v->sipi = vector;
 }
 
 void kb_vcpu_end(struct kb_vcpu *v)

@@ -4,11 +4,12 @@
  * States: READY -> (KVM_RUN) -> READY | IO_PENDING | HALTED | ENDED.
  * IO_PENDING: the last exit was an access whose instruction KVM completes at the next
  * entry; registers must not be touched until then. HALTED: HLT, waits for
- * an interrupt or NMI. ENDED: kb_vcpu_run() has returned or will.
+ * an interrupt or NMI. WAITS_FOR_SIPI: an application processor after INIT (Intel SDM vol. 3, "Multiple-Processor (MP)
+ * Initialization"). ENDED: kb_vcpu_run() has returned or will.
  *
  * The client (the platform) owns everything a vCPU does not know: devices,
  * timers, the simulator. Everything runs on the thread that calls
- * kb_vcpu_run(), except kb_vcpu_stop().
+ * kb_vcpu_run(), except kb_vcpu_stop(). Several vCPUs take turns on one thread, by kb_vcpu_step().
  */
 #ifndef KB_VCPU_H
 #define KB_VCPU_H
@@ -42,10 +43,12 @@ struct kb_vcpu_client {
 	void (*set_cr8)(void *opaque, uint8_t cr8);
 	uint8_t (*get_cr8)(void *opaque);
 	void (*set_apic_base)(void *opaque, uint64_t base);
+	/* Is no other vCPU's time earlier? False: an exit waits to be served until it is so. NULL: always. */
+	bool (*first)(void *opaque);
 	void *opaque;
 };
 
-enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_ENDED };
+enum kb_vcpu_state { KB_VCPU_READY, KB_VCPU_IO_PENDING, KB_VCPU_HALTED, KB_VCPU_WAITS_FOR_SIPI, KB_VCPU_ENDED };
 
 enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_END_SHUTDOWN, KB_END_ERROR };
 
@@ -68,6 +71,9 @@ struct kb_vcpu_stats {
 	uint64_t stalls; /* rests of slices too short to run in, charged instead */
 };
 
+/* More of the same, of another vCPU. */
+void kb_vcpu_stats_add(struct kb_vcpu_stats *sum, const struct kb_vcpu_stats *s);
+
 struct kb_vcpu {
 	struct kb_vm *vm;
 	struct kb_vcpu_client client;
@@ -79,6 +85,10 @@ struct kb_vcpu {
 	enum kb_end end;
 	bool intr;               /* INTR pin */
 	bool nmi;                /* NMI latched */
+	bool init;               /* INIT, likewise */
+	int sipi;                /* vector of a SIPI, -1: none */
+	bool asleep;             /* as kb_vcpu_awake() last found it */
+	bool exit_waits;         /* to be served, for other vCPUs' time to come up */
 	bool end_requested;      /* by a device, on this thread */
 	bool stop;               /* by kb_vcpu_stop(), any thread (atomic) */
 	struct kb_clock clock;
@@ -132,11 +142,26 @@ int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uin
 int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t gdt, uint64_t cr3,
 			 struct kvmbox_error *err);
 
+/* After INIT: the bootstrap processor (id 0) starts as after reset, others wait for a SIPI. The local APIC stays as it is. */
+int kb_vcpu_start_init(struct kb_vcpu *v, struct kvmbox_error *err);
+/* Real mode at vector * 4 KiB. */
+int kb_vcpu_start_sipi(struct kb_vcpu *v, uint8_t vector, struct kvmbox_error *err);
+
 /*
  * Runs until stopped, a device asks for the end, or the guest cannot go on. KB_END_STOPPED, COUNTED and REQUESTED can be
  * continued. SHUTDOWN and ERROR fill err with a report. The vCPU is left consistent: no access is half done.
  */
 enum kb_end kb_vcpu_run(struct kb_vcpu *v, struct kvmbox_error *err);
+/*
+ * The same in pieces, for several vCPUs on the calling thread: begin; steps, one stay in the guest each at most, until one returns
+ * non-zero; finish, also after a failed begin, gives what kb_vcpu_run() would. A vCPU none of whose steps ended the run is
+ * finished with its end set by the caller.
+ */
+int kb_vcpu_begin(struct kb_vcpu *v, struct kvmbox_error *err);
+int kb_vcpu_step(struct kb_vcpu *v, struct kvmbox_error *err);
+enum kb_end kb_vcpu_finish(struct kb_vcpu *v, struct kvmbox_error *err);
+/* Has the vCPU something to do? One that has been asleep goes on at guest time t. */
+bool kb_vcpu_awake(struct kb_vcpu *v, uint64_t t);
 /* Any thread, async-signal-safe. */
 void kb_vcpu_stop(struct kb_vcpu *v);
 /* This thread, from a device: end the run after the access under way. */
@@ -144,6 +169,9 @@ void kb_vcpu_end(struct kb_vcpu *v);
 /* For struct kb_line: the INTR pin. */
 void kb_vcpu_intr(void *vcpu, int pin, bool level);
 void kb_vcpu_nmi(struct kb_vcpu *v);
+/* Messages of the local APIC; they take effect at the vCPU's next step. A SIPI is ignored unless it waits for one. */
+void kb_vcpu_init(struct kb_vcpu *v);
+void kb_vcpu_sipi(struct kb_vcpu *v, uint8_t vector);
 
 /* Writes where the guest is into buf: RIP, mode, CPL, control registers, bytes at RIP. */
 void kb_vcpu_where(struct kb_vcpu *v, char *buf, size_t size);

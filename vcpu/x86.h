@@ -57,5 +57,6 @@ enum x86_vector {
 
 /* IA32_APIC_BASE: at 0xFEE00000, enabled, bootstrap processor. */
 #define X86_APIC_BASE_RESET 0xfee00900u
+#define X86_APIC_BASE_BSP 0x100u
 
 #endif

@@ -3,7 +3,8 @@ TEST_GUESTS = tests/guest/acpi.elf tests/guest/exits.elf tests/guest/timer_pit.e
 	tests/guest/irq_nest.elf tests/guest/hlt.elf tests/guest/string_io.elf tests/guest/reset_92.elf \
 	tests/guest/reset_cf9.elf tests/guest/reset_8042.elf tests/guest/spin.elf tests/guest/hlt_forever.elf \
 	tests/guest/hostile.elf tests/guest/script.elf tests/guest/hostile_pci.elf tests/guest/agenda.elf \
-	tests/guest/pvclock.elf tests/guest/msr.elf tests/guest/ioapic.elf tests/guest/hpet.elf tests/guest/acpi_pm.elf
+	tests/guest/pvclock.elf tests/guest/msr.elf tests/guest/ioapic.elf tests/guest/hpet.elf tests/guest/acpi_pm.elf \
+	tests/guest/x2apic.elf tests/guest/smp.elf
 # Without it: 64-bit ELF, 32-bit ELF, raw code, firmware images.
 TEST_GUESTS_BARE = tests/guest/triple_fault.elf tests/guest/bad_insn.elf tests/guest/prot32.elf tests/guest/flat.bin \
 	tests/guest/reset_vector.rom tests/guest/hostile_rom.rom
@@ -47,7 +48,7 @@ EXTRA_DIST += tests/guest/acpi.c tests/guest/exits.c tests/guest/timer_pit.c tes
 	tests/guest/reset_cf9.c tests/guest/reset_8042.c tests/guest/spin.S tests/guest/hlt_forever.c \
 	tests/guest/hostile.c tests/guest/script.c tests/guest/script.h tests/guest/hostile_pci.c tests/guest/hostile_pci.h \
 	tests/guest/agenda.c tests/guest/agenda.h tests/guest/pvclock.c tests/guest/pvclock.h tests/guest/msr.c \
-	tests/guest/msr.h tests/guest/ioapic.c tests/guest/ioapic.h tests/guest/hpet.c tests/guest/acpi_pm.c \
+	tests/guest/msr.h tests/guest/ioapic.c tests/guest/ioapic.h tests/guest/hpet.c tests/guest/acpi_pm.c tests/guest/x2apic.c tests/guest/smp.c \
 	tests/guest/check.h tests/guest/reset.h tests/guest/bare.ld \
 	tests/guest/triple_fault.S tests/guest/bad_insn.S tests/guest/prot32.S tests/guest/flat.S \
 	tests/guest/reset_vector.S tests/guest/hostile_rom.S

@@ -84,6 +84,7 @@ const ending endings[] = {
 	{"exits.elf", "", "debug\n", 0, false},
 	{"timer_pit.elf", "20 ticks of 999847 ns took ", "", 20 * 999847 * ns, false},
 	{"timer_lapic.elf", "lapic timer ", "", 30 * ms, false},
+	{"x2apic.elf", "x2apic timer: 5 ticks of 2 ms took ", "", 11 * ms, false},
 	{"rtc.elf", "rtc 00-01-01 00:00:0", "", 1 * s, false},
 	{"irq_nest.elf", "", "", 5 * ms, false},
 	{"ioapic.elf", "10 ticks of 999847 ns took ", "", 20 * ms, false},
@@ -107,6 +108,129 @@ std::string ending_name(const testing::TestParamInfo<std::tuple<ending, const ch
 
 INSTANTIATE_TEST_SUITE_P(all, ending_guest,
 			 testing::Combine(testing::ValuesIn(endings), testing::Values("tsc", "fixed")), ending_name);
+
+// ---- KVM's interrupt controllers --------------------------------------------------------------------------------
+
+class kernel_irqchip : public guest {
+protected:
+	void SetUp() override
+	{
+		guest::SetUp();
+		set("irqchip", "kernel");
+		set("clock", "host");
+	}
+};
+
+// What both claim: the guests that do not look at what only one of them has, or sleep for long by the wall clock. A status is that
+// of the last check, which KVM's own do not pass.
+struct kernel_guest {
+	const char *name;
+	int status;
+};
+
+void PrintTo(const kernel_guest &g, std::ostream *o)
+{
+	*o << g.name;
+}
+
+class kernel_irqchip_guest : public kernel_irqchip, public testing::WithParamInterface<kernel_guest> {
+};
+
+TEST_P(kernel_irqchip_guest, ends_well)
+{
+	run_to_exit(GetParam().name, GetParam().status);
+}
+
+const kernel_guest kernel_guests[] = {
+	{"exits.elf", 0}, {"timer_pit.elf", 0}, {"irq_nest.elf", 0}, {"hlt.elf", 0}, {"string_io.elf", 0}, {"acpi.elf", 0},
+	{"rtc.elf", 0}, {"prot32.elf", 0}, {"flat.bin", 0}, {"reset_vector.rom", 0}, {"hostile_rom.rom", 0},
+	{"timer_lapic.elf", 9}, // an expiry while masked comes when it is unmasked
+	{"x2apic.elf", 60},     // reserved bits are not looked at
+};
+
+INSTANTIATE_TEST_SUITE_P(all, kernel_irqchip_guest, testing::ValuesIn(kernel_guests), [](const auto &of) {
+	std::string n = of.param.name;
+	n[n.find('.')] = '_';
+	return n;
+});
+
+TEST_F(kernel_irqchip, is_refused_with_simulated_time_or_several_cpus)
+{
+	load("hlt.elf");
+	set("clock", "tsc");
+	EXPECT_EQ(create(), -EINVAL);
+	EXPECT_TRUE(says("clock=host")) << err.msg;
+	set("clock", "host");
+	set("cpus", "2");
+	EXPECT_EQ(create(), -EOPNOTSUPP);
+	EXPECT_TRUE(says("cpus=1")) << err.msg;
+}
+
+// ---- several CPUs ---------------------------------------------------------------------------------------------
+
+class several_cpus : public guest, public testing::WithParamInterface<std::tuple<const char *, const char *>> {
+protected:
+	void SetUp() override
+	{
+		guest::SetUp();
+		set("cpus", std::get<0>(GetParam()));
+		set("clock", std::get<1>(GetParam()));
+		set("step", "100ns");
+		if (std::string(std::get<1>(GetParam())) == "step" && !kb_probe_cached()->step[0])
+			GTEST_SKIP() << "KVM on this host does not single-step";
+	}
+};
+
+TEST_P(several_cpus, start_interrupt_each_other_and_agree_on_time)
+{
+	run_to_exit("smp.elf");
+	EXPECT_EQ(serial(), std::string(std::get<0>(GetParam())) + " CPUs\n");
+}
+
+TEST_P(several_cpus, end_together)
+{
+	set("cpu_quantum", "10us");
+	load("spin.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	sim.on_wait = [this](uint64_t, kvmbox_wait, int &) {
+		kvmbox_stop(box);
+		return false;
+	};
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(run(), 0) << err.msg;
+		EXPECT_EQ(kvmbox_end(box), KVMBOX_END_STOPPED);
+	}
+}
+
+INSTANTIATE_TEST_SUITE_P(cpus, several_cpus, testing::Combine(testing::Values("2", "4"), testing::Values("tsc", "fixed", "step")),
+			 [](const auto &of) {
+				 return std::string(std::get<0>(of.param)) + "_" + std::get<1>(of.param);
+			 });
+
+TEST_F(guest, several_cpus_repeat_themselves_event_for_event)
+{
+	set("cpus", "3");
+	use_fixed_clock();
+	outcome a = observe("smp.elf"), b = observe("smp.elf");
+	EXPECT_EQ(a.waits, b.waits);
+	EXPECT_EQ(a.time_ps, b.time_ps);
+	EXPECT_EQ(a.mmio, b.mmio);
+	EXPECT_EQ(a.hlt, b.hlt);
+	EXPECT_EQ(a.interrupts, b.interrupts);
+}
+
+TEST_F(guest, what_goes_with_one_cpu_only_is_refused)
+{
+	set("cpus", "2");
+	load("smp.elf");
+	set("clock", "perf-insns");
+	EXPECT_EQ(create(), -EOPNOTSUPP);
+	EXPECT_TRUE(says("cpus=1")) << err.msg;
+	set("clock", "tsc");
+	ASSERT_EQ(create(), 0) << err.msg;
+	EXPECT_EQ(kvmbox_stop_after(box, 1, &err), -EOPNOTSUPP);
+	EXPECT_TRUE(says("2")) << err.msg;
+}
 
 // Writes anything anywhere: what it prints is up to it, and it does not reach its end on every clock.
 TEST_F(guest, hostile_does_no_harm)
@@ -192,7 +316,7 @@ std::string guest_name(const testing::TestParamInfo<const char *> &guest_info)
 }
 
 INSTANTIATE_TEST_SUITE_P(all, fixed_clock,
-			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "rtc.elf", "irq_nest.elf",
+			 testing::Values("exits.elf", "timer_pit.elf", "timer_lapic.elf", "x2apic.elf", "rtc.elf", "irq_nest.elf",
 					 "ioapic.elf", "hpet.elf", "acpi_pm.elf", "hlt.elf", "string_io.elf", "hostile.elf", "prot32.elf", "flat.bin",
 					 "reset_vector.rom", "hostile_rom.rom"),
 			 guest_name);
@@ -284,6 +408,14 @@ TEST_P(reset_guest, restarts_the_guest)
 	run_to_exit(GetParam().first);
 	EXPECT_EQ(serial(), "first start\nsecond start, mark in RAM NVRAM\n");
 	EXPECT_TRUE(sim.said(GetParam().second));
+}
+
+TEST_P(reset_guest, restarts_the_guest_with_kvms_interrupt_controllers)
+{
+	set("irqchip", "kernel");
+	set("clock", "host");
+	run_to_exit(GetParam().first);
+	EXPECT_EQ(serial(), "first start\nsecond start, mark in RAM NVRAM\n");
 }
 
 TEST_P(reset_guest, ends_the_run_on_request)

@@ -36,6 +36,17 @@ struct config : testing::Test {
 	bool says(const char *text) const { return strstr(err.msg, text) != nullptr; }
 };
 
+TEST_F(config, counts)
+{
+	EXPECT_EQ(set("cpus", "64"), 0) << err.msg;
+	EXPECT_EQ(c.cpus, 64u);
+	for (const char *bad : {"", "0", "65", "-1", "+2", "2.0", "2K", " 2", "0x2", "two", "4294967298", "99999999999999999999"}) {
+		EXPECT_EQ(set("cpus", bad), -EINVAL) << bad;
+		EXPECT_TRUE(says("cpus")) << err.msg;
+	}
+	EXPECT_EQ(c.cpus, 64u);
+}
+
 TEST_F(config, defaults)
 {
 	EXPECT_EQ(c.ram, 64ull << 20);
@@ -46,6 +57,7 @@ TEST_F(config, defaults)
 	EXPECT_EQ(c.guest_entry, 0x100000u);
 	EXPECT_STREQ(c.cpu, "");
 	EXPECT_EQ(c.quantum_ps, ms);
+	EXPECT_EQ(c.cpus, 1u);
 	EXPECT_EQ(c.clock, KVMBOX_CLOCK_TSC);
 	EXPECT_EQ(c.time_scale, 1.0);
 	EXPECT_EQ(c.fixed_exit_ps, us);
@@ -433,6 +445,9 @@ TEST_F(config, check_of_a_struct_filled_by_hand)
 	refused("ram", [](auto &d) { d.ram = 0; });
 	refused("ram", [](auto &d) { d.ram = (64ull << 20) + 1; });
 	refused("ram", [](auto &d) { d.ram = UINT64_MAX & ~4095ull; });
+	refused("cpus", [](auto &d) { d.cpus = 0; });
+	refused("cpus", [](auto &d) { d.cpus = 65; });
+	refused("cpu_quantum", [](auto &d) { d.cpu_quantum_ps = 0; });
 	refused("quantum", [](auto &d) { d.quantum_ps = 0; });
 	refused("quantum", [](auto &d) { d.quantum_ps = KVMBOX_TIME_NEVER; });
 	refused("fixed_exit", [](auto &d) { d.fixed_exit_ps = 0; });

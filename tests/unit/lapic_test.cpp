@@ -59,7 +59,7 @@ protected:
 		cfg.init = [](void *o) { self(o)->inits++; };
 		cfg.sipi = [](void *o, uint8_t v) { self(o)->sipis.push_back(v); };
 		cfg.eoi = [](void *o, uint8_t v) { self(o)->eois.push_back(v); };
-		cfg.ipi = [](void *o, uint8_t dest, bool logical, kb_lapic_mode mode, uint8_t v) {
+		cfg.ipi = [](void *o, uint32_t dest, bool logical, kb_lapic_mode mode, uint8_t v) {
 			self(o)->ipis.push_back({dest, logical, mode, v});
 		};
 		cfg.extint_ack = [](void *o) { self(o)->acks++; return self(o)->pic_vector; };
@@ -629,8 +629,177 @@ TEST_F(lapic, works_without_callbacks)
 	wr(EOI, 0);
 	for (uint32_t i = 0; i < 32; i++)
 		wr(ICR, (i & 7) << 8 | (i >> 3) << 18 | 0x50);
-	kb_lapic_set_enabled(l, false);
+	kb_lapic_set_base(l, KB_LAPIC_BASE | 0x100);
 	EXPECT_EQ(kb_lapic_ack(l), 0xff);
+}
+
+// ---- x2APIC, TSC deadline -----------------------------------------------------------------------------------------
+
+enum : uint32_t { msr = KB_LAPIC_MSR, xapic_base = 0xfee00800, x2apic_base = 0xfee00c00 };
+
+class x2apic : public lapic {
+protected:
+	void SetUp() override
+	{
+		lapic::SetUp();
+		cfg.id = 0x25;
+		cfg.tsc_reaches = [](void *, uint64_t tsc) { return tsc * 1000; }; // 1 GHz
+	}
+	void there()
+	{
+		create();
+		kb_lapic_set_base(l, x2apic_base);
+		ASSERT_TRUE(put(SVR, 0x1ff));
+	}
+	bool put_msr(uint32_t index, uint64_t v) { return kb_lapic_msr_write(l, index, v); }
+	bool put(unsigned reg, uint64_t v) { return put_msr(msr + reg / 16, v); }
+	bool get(unsigned reg, uint64_t *v) { return kb_lapic_msr_read(l, msr + reg / 16, v); }
+	uint64_t get(unsigned reg)
+	{
+		uint64_t v = 0;
+		EXPECT_TRUE(get(reg, &v)) << std::hex << reg;
+		return v;
+	}
+	uint32_t errors_by_msr()
+	{
+		put(ESR, 0);
+		return static_cast<uint32_t>(get(ESR));
+	}
+	uint64_t deadline()
+	{
+		uint64_t v = 0;
+		EXPECT_TRUE(kb_lapic_msr_read(l, KB_LAPIC_MSR_DEADLINE, &v));
+		return v;
+	}
+};
+
+TEST_F(x2apic, exists_in_its_mode_only)
+{
+	uint64_t v;
+	create();
+	EXPECT_FALSE(get(ID, &v));
+	EXPECT_FALSE(put(SVR, 0x1ff));
+	kb_lapic_set_base(l, x2apic_base);
+	EXPECT_EQ(get(ID), 0x25u);
+	EXPECT_EQ(get(LDR), 2u << 16 | 1u << 5);
+	EXPECT_EQ(rd(ID), UINT32_MAX) << "the page is gone";
+	wr(SVR, 0x1ff);
+	EXPECT_EQ(get(SVR), 0xffu);
+	kb_lapic_set_base(l, 0xfee00000);
+	EXPECT_FALSE(get(ID, &v));
+	kb_lapic_set_base(l, xapic_base);
+	EXPECT_EQ(rd(ID), 0x25u << 24);
+	kb_lapic_set_base(l, x2apic_base);
+	kb_lapic_reset(l);
+	EXPECT_FALSE(get(ID, &v)) << "a reset ends it";
+}
+
+TEST_F(x2apic, has_its_registers_and_no_others)
+{
+	there();
+	uint64_t v;
+	for (unsigned reg = 0; reg < 0x400; reg += 0x10) {
+		bool readable = reg == ID || reg == VERSION || reg == TPR || reg == PPR || reg == LDR || reg == SVR || reg == ESR ||
+				(reg >= ISR && reg < ESR) || reg == ICR || (reg >= TIMER && reg <= CURRENT) || reg == DIVIDE;
+		bool writable = reg == TPR || reg == EOI || reg == ESR || reg == ICR || (reg >= TIMER && reg <= COUNT) || reg == DIVIDE ||
+				reg == SVR || reg == 0x3f0;
+		EXPECT_EQ(get(reg, &v), readable) << std::hex << reg;
+		if (reg != SVR) { // 0 would disable
+			EXPECT_EQ(put(reg, 0), writable) << std::hex << reg;
+		}
+	}
+	EXPECT_EQ(errors_by_msr(), 1u << 5 | 1u << 6) << "vector 0 was sent to itself";
+}
+
+TEST_F(x2apic, reserved_bits_are_refused)
+{
+	there();
+	const std::pair<unsigned, uint64_t> bad[] = {
+		{TPR, 0x100}, {TPR, 1ull << 32}, {EOI, 1}, {ESR, 1}, {SVR, 1 << 10}, {SVR, 1 << 12}, {DIVIDE, 4}, {COUNT, 1ull << 32},
+		{TIMER, 1 << 19}, {TIMER, 1 << 8}, {LINT0, 1 << 11}, {ERROR, 1 << 8}, {ICR, 1 << 13}, {ICR, 1 << 16}, {ICR, 1 << 20}, {0x3f0, 0x100},
+	};
+	for (auto [reg, v] : bad)
+		EXPECT_FALSE(put(reg, v)) << std::hex << reg << " " << v;
+	EXPECT_TRUE(put(TIMER, 0x31 | masked | 1 << 12)) << "read-only bits may be written back";
+}
+
+TEST_F(x2apic, icr_takes_a_destination_of_32_bits)
+{
+	there();
+	EXPECT_TRUE(put(ICR, 0x0123456700000031));
+	EXPECT_EQ(get(ICR), 0x0123456700000031u);
+	EXPECT_TRUE(put(ICR, 0xffffffff00000032));
+	EXPECT_TRUE(put(ICR, 0x00020021ull << 32 | 0x833)) << "logical: cluster 2, this CPU among others";
+	EXPECT_EQ(ipis, (std::vector<ipi>{{0x01234567, false, 0, 0x31}, {0xffffffff, false, 0, 0x32}, {0x00020021, true, 0, 0x33}}));
+	EXPECT_EQ(get(IRR + 0x10), 0x0c0000u) << "32 for all, 33 by its bit";
+	EXPECT_TRUE(put(0x3f0, 0x41));
+	EXPECT_EQ(get(IRR + 0x20), 2u);
+	EXPECT_TRUE(intr);
+	EXPECT_EQ(kb_lapic_ack(l), 0x41);
+	EXPECT_TRUE(put(EOI, 0));
+	EXPECT_EQ(kb_lapic_ack(l), 0x33);
+}
+
+TEST_F(x2apic, messages_of_8_bits_reach_it)
+{
+	there();
+	EXPECT_TRUE(kb_lapic_msi(l, 0xfee25000, 0x51));
+	EXPECT_FALSE(kb_lapic_msi(l, 0xfee26000, 0x52));
+	EXPECT_TRUE(kb_lapic_msi(l, 0xfeeff000, 0x53)) << "0xff is everybody in every mode";
+	EXPECT_FALSE(kb_lapic_msi(l, 0xfee20004, 0x54)) << "logical: cluster 0 only";
+	EXPECT_EQ(get(IRR + 0x20), 1u << 17 | 1u << 19);
+}
+
+TEST_F(x2apic, deadline_fires_when_the_tsc_gets_there)
+{
+	there();
+	EXPECT_TRUE(put(TIMER, 0x61 | 1 << 18));
+	EXPECT_TRUE(put_msr(KB_LAPIC_MSR_DEADLINE, 5000));
+	EXPECT_EQ(deadline(), 5000u);
+	EXPECT_TRUE(put(COUNT, 100)) << "does nothing in this mode";
+	EXPECT_EQ(get(COUNT), 0u);
+	EXPECT_EQ(get(CURRENT), 0u);
+	EXPECT_EQ(kb_timers_next(&q), 5000000u);
+	kb_timers_advance(&q, 4999999);
+	EXPECT_FALSE(intr);
+	kb_timers_advance(&q, 5000000);
+	EXPECT_TRUE(intr);
+	EXPECT_EQ(deadline(), 0u);
+	kb_lapic_ack(l);
+	put(EOI, 0);
+	EXPECT_TRUE(put_msr(KB_LAPIC_MSR_DEADLINE, 1)) << "in the past: at once";
+	kb_timers_advance(&q, 5000000);
+	EXPECT_TRUE(intr);
+}
+
+TEST_F(x2apic, deadline_is_disarmed)
+{
+	there();
+	put(TIMER, 0x61 | 1 << 18);
+	put_msr(KB_LAPIC_MSR_DEADLINE, 5000);
+	EXPECT_TRUE(put_msr(KB_LAPIC_MSR_DEADLINE, 0));
+	EXPECT_EQ(kb_timers_next(&q), KB_TIME_NEVER);
+	put_msr(KB_LAPIC_MSR_DEADLINE, 5000);
+	put(TIMER, 0x61 | periodic);
+	EXPECT_EQ(kb_timers_next(&q), KB_TIME_NEVER) << "by another mode";
+	EXPECT_EQ(deadline(), 0u);
+	EXPECT_TRUE(put_msr(KB_LAPIC_MSR_DEADLINE, 5000));
+	EXPECT_EQ(deadline(), 0u) << "ignored in other modes";
+	put(TIMER, 0x61 | 1 << 18 | masked);
+	put_msr(KB_LAPIC_MSR_DEADLINE, 5000);
+	EXPECT_EQ(kb_timers_next(&q), KB_TIME_NEVER) << "masked: cuts no slice";
+	kb_timers_advance(&q, 5000000);
+	EXPECT_EQ(deadline(), 0u) << "but expires";
+}
+
+TEST_F(x2apic, no_deadline_without_a_tsc)
+{
+	uint64_t v;
+	cfg.tsc_reaches = nullptr;
+	there();
+	EXPECT_FALSE(put(TIMER, 0x61 | 1 << 18)) << "a reserved mode";
+	EXPECT_FALSE(put_msr(KB_LAPIC_MSR_DEADLINE, 1));
+	EXPECT_FALSE(kb_lapic_msr_read(l, KB_LAPIC_MSR_DEADLINE, &v));
 }
 
 TEST_F(lapic, matches_flat_and_cluster)
@@ -695,7 +864,7 @@ TEST_F(lapic, hardware_disable)
 	fixed(0x70);
 	wr(TIMER, 0x40);
 	wr(COUNT, 10);
-	kb_lapic_set_enabled(l, false);
+	kb_lapic_set_base(l, KB_LAPIC_BASE | 0x100);
 	EXPECT_FALSE(intr);
 	EXPECT_EQ(kb_timers_next(&q), KB_TIME_NEVER);
 	EXPECT_EQ(rd(VERSION), 0xffffffffu);
@@ -710,11 +879,11 @@ TEST_F(lapic, hardware_disable)
 	EXPECT_EQ(kb_lapic_ack(l), 0x30);
 	kb_lapic_lint1(l, 0, true);
 	EXPECT_EQ(nmis, 1) << "LINT1 is NMI";
-	kb_lapic_set_enabled(l, true);
+	kb_lapic_set_base(l, KB_LAPIC_BASE | 0x900);
 	EXPECT_EQ(rd(SVR), 0xffu);
 	EXPECT_EQ(rd(LINT0), masked);
 	EXPECT_FALSE(intr);
-	kb_lapic_set_enabled(l, false);
+	kb_lapic_set_base(l, KB_LAPIC_BASE | 0x100);
 	EXPECT_TRUE(intr);
 	kb_lapic_reset(l);
 	EXPECT_EQ(rd(SVR), 0x1ffu) << "a machine reset enables it again";
@@ -894,7 +1063,7 @@ TEST_F(lapic, hostile)
 		case 14:
 			kb_lapic_set_tpr(l, static_cast<uint8_t>(v));
 			if (v % 256 == 0)
-				kb_lapic_set_enabled(l, r >> 8 & 1);
+				kb_lapic_set_base(l, r & 0xc00);
 			if (v % 64 == 1)
 				wr(SVR, 0x1ff);
 			break;

@@ -50,6 +50,12 @@ enum kvmbox_clock_source {
 	KVMBOX_CLOCK_HOST,  /* the host's time, in the guest and out of it, as of any virtual machine */
 };
 
+/* Whose interrupt controllers and PIT the guest has. */
+enum kvmbox_irqchip {
+	KVMBOX_IRQCHIP_USER,   /* the box's models, on simulated time */
+	KVMBOX_IRQCHIP_KERNEL, /* KVM's: quicker, but their timers follow the wall clock. Only with clock=host and one CPU */
+};
+
 /* How a slice meets its end, an event due at t. */
 enum kvmbox_slices {
 	KVMBOX_SLICES_PRECISE, /* the guest is kicked early by the host's measured latency and stalls up to t */
@@ -84,6 +90,9 @@ struct kvmbox_config {
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
 	char *cpu;                /* CPUID edits: "+name,-name,..." */
+	enum kvmbox_irqchip irqchip;
+	unsigned cpus;            /* how many; they take turns on the thread of kvmbox_run() */
+	uint64_t cpu_quantum_ps;  /* longest lead of one CPU over another, so what an interrupt between them may be late; not 0 */
 	uint64_t quantum_ps;      /* longest lead of the guest over the simulator; not 0 */
 	enum kvmbox_clock_source clock;
 	double time_scale;        /* simulated seconds per second of guest CPU time */
@@ -282,10 +291,10 @@ void kvmbox_stop(struct kvmbox_box *box);
  *
  * Works with every clock. The guest is single-stepped up to there (some 10 us of host time per instruction where KVM
  * emulates ring 0, several times that in ring 3), and clock=tsc counts what of that was spent in the guest.
- * -EOPNOTSUPP: KVM on this host cannot single-step (kvmbox-info says so).
+ * -EOPNOTSUPP: KVM on this host cannot single-step (kvmbox-info says so), or the box has more than one CPU.
  */
 int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err);
-/* Guest time: of the vCPU's next instruction. */
+/* Guest time: of the next instruction; with several CPUs, of the one whose turn it is. */
 uint64_t kvmbox_time(const struct kvmbox_box *box);
 /* Another quantum from the next slice on. -EINVAL: 0, or longer than a day. */
 int kvmbox_set_quantum(struct kvmbox_box *box, uint64_t quantum_ps);

@@ -5,7 +5,7 @@ libkbvcpu_la_SOURCES = \
 	vcpu/clock.c vcpu/clock.h vcpu/clock_fixed.c vcpu/clock_host.c vcpu/clock_perf.c \
 	vcpu/clock_step.c vcpu/clock_tsc.c \
 	vcpu/cpuid.c vcpu/cpuid.h vcpu/cpuid_names.c vcpu/cpuid_names.h \
-	vcpu/error.c vcpu/error.h \
+	vcpu/count.c vcpu/count.h vcpu/error.c vcpu/error.h \
 	vcpu/exit.c vcpu/exit.h \
 	vcpu/guest_tsc.c vcpu/guest_tsc.h vcpu/histogram.c vcpu/histogram.h \
 	vcpu/insn.c vcpu/insn.h \

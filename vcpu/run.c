@@ -315,7 +315,7 @@ static int complete_io(struct kb_vcpu *v, struct kvmbox_error *err)
 	int i, rc;
 
 	for (i = 0; i < 64 && v->state == KB_VCPU_IO_PENDING; i++) {
-		if (stepping(v)) {
+		if (stepping(v) || v->count.on) {
 			rc = kb_step_complete(v, err);
 			if (rc)
 				return rc;
@@ -400,9 +400,11 @@ int kb_vcpu_step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return serve(v, err);
 	if (v->init || v->sipi >= 0)
 		return take_signals(v, err);
+	if ((stepping(v) || v->count.on) && v->state == KB_VCPU_IO_PENDING) /* counts, and no PMU counts it */
+		return kb_step_complete(v, err);
+	if (v->count.on && (rc = kb_count_enter(v, err)) != 0)
+		return rc;
 	if (stepping(v)) {
-		if (v->state == KB_VCPU_IO_PENDING)
-			return kb_step_complete(v, err);
 		if (v->step.why & KB_STEP_COUNT && !v->step.left)
 			return end(v, KB_END_COUNTED);
 		if (!v->step.armed && (rc = kb_step_begin(v, err)) != 0)
@@ -422,6 +424,11 @@ int kb_vcpu_step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return kb_step_complete(v, err);
 	if (!rc)
 		rc = stepping(v) ? enter_stepping(v, deadline, err) : enter(v, deadline, err);
+	if (rc >= 0 && v->count.on) {
+		int counted = kb_count_leave(v, rc > 0, err);
+
+		rc = counted ? counted : rc;
+	}
 	return rc > 0 ? serve(v, err) : rc;
 }
 

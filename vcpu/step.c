@@ -530,7 +530,8 @@ int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	struct kb_step *s = &v->step;
 	struct kb_stay stay = { .stepped = true };
-	uint64_t n = 1;
+	/* Where it is not stepped, all iterations of a string instruction's exit. */
+	uint64_t n = v->count.on && v->run->exit_reason == KVM_EXIT_IO ? v->run->io.count : 1;
 	int rc;
 
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
@@ -544,6 +545,8 @@ int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err)
 		charge(v, &stay, 0, true);
 		return kb_exit_handle(v, err);
 	}
+	if (v->count.on)
+		return kb_count_done(v, n, err);
 	if (s->armed && s->insn.kind == KB_INSN_STRING)
 		n = after_string(v);
 	else if (s->armed && regs(v)->rip == s->regs.rip)

@@ -2,6 +2,7 @@
 KVM_TESTS = \
 	tests/kvm/box_test \
 	tests/kvm/clock_source_test \
+	tests/kvm/count_pmu_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
 	tests/kvm/guest_tsc_test \

@@ -1,6 +1,10 @@
 // Stops by instruction count with a PMU, which the test plays: where the box runs the guest freely, the hook in front of KVM_RUN
 // steps it, counts, and lets the overflow be late by a number of instructions. The box must come to the places that stepping comes to.
+#include <filesystem>
+#include <fstream>
 #include <map>
+
+#include <unistd.h>
 
 #include "tests/kvm/step_fixture.h"
 
@@ -16,7 +20,6 @@ struct pmu {
 	int next = 1000, running = 0; // the counter of the core type that the thread is on
 	uint64_t skid = 0, turn = 0;
 	bool taken_away = false;
-	std::string devices = "/nowhere";
 
 	int current() const { return std::next(counts.begin(), running % int(counts.size()))->first; }
 	// One more; true: time for the overflow's signal.
@@ -228,6 +231,32 @@ TEST_F(counted_by_pmu, through_stops_and_slices)
 	EXPECT_EQ((place{regs().rip, regs().rcx, regs().rax, regs().rbp}), there);
 	EXPECT_GT(stops, 10u);
 	EXPECT_GT(yields, 0);
+}
+
+// The thread changes between cores of two types all the time; each has its counter.
+TEST_F(counted_by_pmu, on_a_hybrid_cpu)
+{
+	const auto dir = std::filesystem::temp_directory_path() / ("count_pmu_test." + std::to_string(getpid()));
+	const std::string devices = dir.string();
+	kb_perf_api hybrid = fake;
+
+	for (auto [name, type] : std::map<std::string, int>{{"cpu_core", 4}, {"cpu_atom", 10}}) {
+		std::filesystem::create_directories(dir / name);
+		std::ofstream(dir / name / "type") << type << "\n";
+		std::ofstream(dir / name / "cpus") << "0-3\n";
+	}
+	hybrid.devices = devices.c_str();
+	for (uint64_t n : {uint64_t(1000), uint64_t(1777)}) {
+		const place there = stepped_to(n);
+		for (uint64_t turn : {1, 37, 10000}) {
+			the_pmu.turn = turn;
+			by_pmu(&hybrid);
+			start();
+			EXPECT_EQ(stop_after(n), there) << n << ", " << turn;
+			EXPECT_LE(v->stats.steps, 2 * margin);
+		}
+	}
+	std::filesystem::remove_all(dir);
 }
 
 // Set in the middle of an access, which is the first of them.

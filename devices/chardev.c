@@ -11,67 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "devices/backend.h"
 #include "devices/chardev_impl.h"
 
 static size_t smaller(size_t a, size_t b)
 {
 	return a < b ? a : b;
-}
-
-/* Queues */
-
-static bool ring_grow(struct kb_ring *r, size_t need)
-{
-	size_t capacity = r->capacity ? r->capacity : 4096;
-	size_t first;
-	uint8_t *buf;
-
-	while (capacity < need)
-		capacity *= 2;
-	buf = malloc(capacity + 1);
-	if (!buf)
-		return false;
-	if (r->count) {
-		first = smaller(r->count, r->capacity - r->head);
-		memcpy(buf, r->buf + r->head, first);
-		memcpy(buf + first, r->buf, r->count - first);
-	}
-	free(r->buf);
-	r->buf = buf;
-	r->head = 0;
-	r->capacity = capacity;
-	return true;
-}
-
-size_t kb_ring_push(struct kb_ring *r, const uint8_t *bytes, size_t len)
-{
-	size_t n = smaller(len, r->limit - r->count);
-	size_t tail, first;
-
-	if (n > r->capacity - r->count && !ring_grow(r, r->count + n))
-		n = r->capacity - r->count;
-	if (!n)
-		return 0;
-	tail = (r->head + r->count) % r->capacity;
-	first = smaller(n, r->capacity - tail);
-	memcpy(r->buf + tail, bytes, first);
-	memcpy(r->buf, bytes + first, n - first);
-	r->count += n;
-	return n;
-}
-
-size_t kb_ring_peek(const struct kb_ring *r, const uint8_t **bytes)
-{
-	if (!r->count)
-		return 0;
-	*bytes = r->buf + r->head;
-	return smaller(r->count, r->capacity - r->head);
-}
-
-void kb_ring_pop(struct kb_ring *r, size_t len)
-{
-	r->count -= len;
-	r->head = r->count ? (r->head + len) % r->capacity : 0;
 }
 
 /* Descriptors */
@@ -188,34 +133,20 @@ static const struct kb_chardev_ops *const kinds[] = {
 	&null_ops, &kb_chardev_stdio, &file_ops, &kb_chardev_pty, &kb_chardev_unix, &memory_ops,
 };
 
-static const struct kb_chardev_ops *find_kind(const char *spec, const char **path)
+static const struct kb_chardev_ops *find_kind(const struct kb_spec *s, const char **path)
 {
-	for (size_t i = 0; spec && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		size_t n = strlen(kinds[i]->kind);
-		bool takes_path = kinds[i]->kind[n - 1] == ':';
-
-		*path = spec + n;
-		if (takes_path ? !strncmp(spec, kinds[i]->kind, n) && **path : !strcmp(spec, kinds[i]->kind))
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if ((*path = kb_spec_after(s, kinds[i]->kind)))
 			return kinds[i];
-	}
 	return NULL;
 }
 
-int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *what,
-		      const struct kb_log *log, struct kvmbox_error *err)
+static int create(struct kb_chardev **out, const struct kb_chardev_ops *ops, const char *path, const char *what,
+		  const struct kb_log *log, struct kvmbox_error *err)
 {
-	const char *path = NULL;
-	const struct kb_chardev_ops *ops = find_kind(spec, &path);
-	struct kb_chardev *c;
+	struct kb_chardev *c = calloc(1, sizeof(*c));
 	int rc = 0;
 
-	if (!what)
-		what = "chardev";
-	if (!ops)
-		return kb_fail(err, EINVAL,
-			       "%s: no back end \"%s\"; use null, stdio, file:PATH, pty, unix:PATH or memory",
-			       what, spec ? spec : "(none)");
-	c = calloc(1, sizeof(*c));
 	if (!c)
 		return kb_fail(err, ENOMEM, "%s: out of memory", what);
 	*c = (struct kb_chardev){
@@ -236,6 +167,65 @@ int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *wha
 	}
 	*out = c;
 	return 0;
+}
+
+struct parsed {
+	struct kb_spec spec;
+	const struct kb_chardev_ops *ops;
+	const char *path, *logfile;
+};
+
+/* Release p->spec after success. */
+static int parse(struct parsed *p, const char *spec, const char *what, struct kvmbox_error *err)
+{
+	int rc = kb_spec_parse(&p->spec, spec, what, err);
+
+	if (rc)
+		return rc;
+	p->logfile = kb_spec_value(&p->spec, "logfile");
+	p->ops = find_kind(&p->spec, &p->path);
+	if (p->ops)
+		rc = kb_spec_check(&p->spec, what, "logfile=PATH", err);
+	else
+		rc = kb_fail(err, EINVAL, "%s: no back end \"%s\"; use null, stdio, file:PATH, pty, unix:PATH or memory",
+			     what, *p->spec.place ? p->spec.place : "(none)");
+	if (rc)
+		kb_spec_release(&p->spec);
+	return rc;
+}
+
+int kb_chardev_check(const char *spec, const char *what, struct kvmbox_error *err)
+{
+	struct parsed p;
+	int rc = parse(&p, spec, what, err);
+
+	if (!rc)
+		kb_spec_release(&p.spec);
+	return rc;
+}
+
+int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *what,
+		      const struct kb_log *log, struct kvmbox_error *err)
+{
+	struct kb_chardev *copy = NULL;
+	struct parsed p;
+	int rc;
+
+	if (!what)
+		what = "chardev";
+	rc = parse(&p, spec, what, err);
+	if (rc)
+		return rc;
+	if (p.logfile)
+		rc = create(&copy, &file_ops, p.logfile, what, log, err);
+	if (!rc)
+		rc = create(out, p.ops, p.path, what, log, err);
+	if (rc)
+		kb_chardev_destroy(copy);
+	else
+		(*out)->copy = copy;
+	kb_spec_release(&p.spec);
+	return rc;
 }
 
 static void drop(struct kb_chardev *c, size_t len, const char *why)
@@ -271,6 +261,7 @@ static void release(struct kb_chardev *c)
 	flush(c);
 	if (c->ops->close)
 		c->ops->close(c);
+	kb_chardev_destroy(c->copy);
 	free(c->out.buf);
 	free(c->in.buf);
 	free(c->what);
@@ -303,6 +294,8 @@ void kb_chardev_write(struct kb_chardev *c, const void *bytes, size_t len)
 	const uint8_t *p = bytes;
 	size_t n;
 
+	if (c->copy)
+		kb_chardev_write(c->copy, bytes, len);
 	flush(c);
 	while (len && !c->out.count && c->ops->send) {
 		ssize_t sent = c->ops->send(c, p, len);
@@ -406,7 +399,7 @@ bool kb_chardev_poll(struct kb_chardev *c)
 	any = offer(c);
 	n = room(c);
 	/* Grow first: what has been read must not be lost for want of memory. */
-	if (c->ops->receive && n >= 2 && (c->in.capacity >= c->in.count + n || ring_grow(&c->in, c->in.count + n))) {
+	if (c->ops->receive && n >= 2 && kb_ring_reserve(&c->in, c->in.count + n)) {
 		n = c->ops->receive(c, buf, n);
 		kb_ring_push(&c->in, buf, n);
 		any |= offer(c);
@@ -426,7 +419,7 @@ int kb_chardev_feed(struct kb_chardev *c, const void *bytes, size_t len)
 		return -EINVAL;
 	if (len > c->in.limit - c->in.count)
 		return -ENOSPC;
-	if (len > c->in.capacity - c->in.count && !ring_grow(&c->in, c->in.count + len))
+	if (!kb_ring_reserve(&c->in, c->in.count + len))
 		return -ENOMEM;
 	kb_ring_push(&c->in, bytes, len);
 	return 0;

@@ -1,7 +1,8 @@
 /*
  * Character back ends of serial ports and consoles: where the bytes go and
  * come from. Text form: "null", "stdio", "file:PATH", "pty", "unix:PATH"
- * (listening socket, one client at a time), "memory".
+ * (listening socket, one client at a time), "memory"; each with ",logfile=PATH",
+ * which gets a copy of the output. A comma in a path is written twice.
  *
  * Nothing here blocks: output a back end cannot take now is kept up to a bound
  * (1 MiB; "memory": 64 MiB) and then the new bytes are dropped (counted); input
@@ -45,6 +46,8 @@ typedef size_t (*kb_chardev_input_fn)(void *opaque, const uint8_t *bytes, size_t
  */
 int kb_chardev_create(struct kb_chardev **out, const char *spec, const char *what,
 		      const struct kb_log *log, struct kvmbox_error *err);
+/* Is it a spec, as far as can be told without opening anything? 0 or -EINVAL. */
+int kb_chardev_check(const char *spec, const char *what, struct kvmbox_error *err);
 /* NULL is fine. Removes the socket's file. Output still queued is offered once more, then lost. */
 void kb_chardev_destroy(struct kb_chardev *c);
 

@@ -7,23 +7,12 @@
 #include <sys/types.h>
 
 #include "devices/chardev.h"
+#include "devices/ring.h"
 
 #define KB_CHARDEV_QUEUE  (1u << 20) /* output kept for a slow or absent peer */
 #define KB_CHARDEV_CHUNK  4096u      /* input read from the host at a time */
 #define KB_CHARDEV_TYPED  (64u << 10) /* input kept from a terminal, see `eager` */
 #define KB_CHARDEV_MEMORY (64u << 20)
-
-/* Bytes in order; limit is a power of two. The buffer has one byte to spare, for a NUL. */
-struct kb_ring {
-	uint8_t *buf;
-	size_t head, count, capacity, limit;
-};
-
-/* How many of the bytes fitted. */
-size_t kb_ring_push(struct kb_ring *r, const uint8_t *bytes, size_t len);
-/* The first bytes that lie in one piece. */
-size_t kb_ring_peek(const struct kb_ring *r, const uint8_t **bytes);
-void kb_ring_pop(struct kb_ring *r, size_t len);
 
 struct kb_chardev_ops {
 	const char *kind; /* with the colon if a path follows */
@@ -46,6 +35,7 @@ struct kb_chardev {
 	char *what;
 	struct kb_log log;
 	struct kb_ring out, in;
+	struct kb_chardev *copy; /* gets all output, too; may be NULL */
 	bool eager;  /* read ahead while the device takes nothing, to see the escape key */
 	unsigned busy; /* callbacks under way */
 	bool doomed; /* destroyed by one of them */

@@ -350,6 +350,14 @@ static void end_statistics(struct kvmbox_box *box)
 	box->run_from_ps = kb_box_now(box);
 }
 
+static void log_assists(const struct kvmbox_box *box)
+{
+	struct kb_vcpu_stats sum = { 0 };
+
+	kb_pc_stats(box->pc, &sum);
+	kb_assist_log(&box->pc->log, sum.assists);
+}
+
 int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 {
 	int rc;
@@ -375,6 +383,8 @@ int kvmbox_run(struct kvmbox_box *box, struct kvmbox_error *err)
 		box->end = KVMBOX_END_ERROR;
 	end_statistics(box);
 	box->running = false;
+	if (box->end != KVMBOX_END_STOPPED && box->end != KVMBOX_END_COUNTED)
+		log_assists(box);
 	return rc;
 }
 
@@ -443,14 +453,39 @@ size_t kvmbox_poll_fds(const struct kvmbox_box *box, int *fds, size_t max)
 {
 	size_t n = kb_chardev_fds(box->pc->serial, fds, max);
 
-	return n + kb_chardev_fds(box->pc->debugcon, fds + n, max - n);
+	n += kb_chardev_fds(box->pc->debugcon, fds + n, max - n);
+	for (const struct kvmbox_watch *w = box->watches; w; w = w->next)
+		n += w->fds(w->opaque, fds + n, max - n);
+	return n;
 }
 
 bool kvmbox_poll(struct kvmbox_box *box)
 {
 	bool any = kb_uart_poll(box->pc->uart);
+	struct kvmbox_watch *w, *next;
 
-	return kb_chardev_poll(box->pc->debugcon) || any;
+	any |= kb_chardev_poll(box->pc->debugcon);
+	for (w = box->watches; w; w = next) {
+		next = w->next;
+		any |= w->poll(w->opaque);
+	}
+	return any;
+}
+
+void kvmbox_add_watch(struct kvmbox_box *box, struct kvmbox_watch *watch)
+{
+	watch->next = box->watches;
+	box->watches = watch;
+}
+
+void kvmbox_remove_watch(struct kvmbox_box *box, struct kvmbox_watch *watch)
+{
+	struct kvmbox_watch **p = &box->watches;
+
+	while (*p && *p != watch)
+		p = &(*p)->next;
+	if (*p)
+		*p = watch->next;
 }
 
 /* ---- statistics ------------------------------------------------------------------------- */
@@ -495,7 +530,7 @@ static void get_host_time(const struct kvmbox_box *box, const struct kb_vcpu_sta
 }
 
 _Static_assert(KVMBOX_OVERSHOOT_BUCKETS == KB_HISTOGRAM_BUCKETS, "the buckets are the histogram's");
-_Static_assert(KB_EXIT_KINDS == 8 && KB_SLICE_ENDS == 6,
+_Static_assert(KB_EXIT_KINDS == 9 && KB_SLICE_ENDS == 6 && KB_ASSIST_KINDS == 8,
 	       "each has a field in struct kvmbox_stats, a line below, and two in stats.c, for the table and JSON");
 
 void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
@@ -504,7 +539,7 @@ void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 	const uint64_t *ended = box->slice.ended;
 	struct kb_vcpu_stats sum = { 0 };
 	const struct kb_vcpu_stats *v = &sum;
-	const uint64_t *exits = v->exits;
+	const uint64_t *exits = v->exits, *assists = v->assists;
 	unsigned i;
 
 	kb_pc_stats(box->pc, &sum);
@@ -513,10 +548,15 @@ void kvmbox_get_stats(const struct kvmbox_box *box, struct kvmbox_stats *s)
 		.entries = v->entries,
 		.exits_mmio = exits[KB_EXIT_MMIO], .exits_pio = exits[KB_EXIT_PIO], .exits_hlt = exits[KB_EXIT_HLT],
 		.exits_kick = exits[KB_EXIT_KICK], .exits_window = exits[KB_EXIT_WINDOW],
-		.exits_msr = exits[KB_EXIT_MSR], .exits_step = exits[KB_EXIT_STEP], .exits_other = exits[KB_EXIT_OTHER],
+		.exits_msr = exits[KB_EXIT_MSR], .exits_step = exits[KB_EXIT_STEP], .exits_assist = exits[KB_EXIT_ASSIST],
+		.exits_other = exits[KB_EXIT_OTHER],
 		.slices_quantum = ended[KB_SLICE_QUANTUM], .slices_timer = ended[KB_SLICE_TIMER],
 		.slices_event = ended[KB_SLICE_EVENT], .slices_access = ended[KB_SLICE_ACCESS],
 		.slices_halt = ended[KB_SLICE_HALT], .slices_end = ended[KB_SLICE_END],
+		.assists_syscall = assists[KB_ASSIST_SYSCALL], .assists_fault = assists[KB_ASSIST_FAULT],
+		.assists_int = assists[KB_ASSIST_INT], .assists_xsave = assists[KB_ASSIST_XSAVE],
+		.assists_system = assists[KB_ASSIST_SYSTEM], .assists_integer = assists[KB_ASSIST_INTEGER],
+		.assists_native = assists[KB_ASSIST_NATIVE], .assists_undefined = assists[KB_ASSIST_UNDEFINED],
 		.stalls = v->stalls, .yields = box->yields,
 		.steps = v->steps, .interrupts = v->interrupts, .nmis = v->nmis, .msis = box->pc->msis,
 		.transports = box->transports, .transport_errors = box->transport_errors,

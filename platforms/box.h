@@ -53,6 +53,7 @@ struct kvmbox_box {
 	void *opaque;
 	struct kb_pc *pc;
 	struct kvmbox_function *functions;
+	struct kvmbox_watch *watches;
 	enum kvmbox_end_reason end;
 	bool started, running;
 	bool cancelled;    /* check_wait asked for the end, or is broken: then failure says how */

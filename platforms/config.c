@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "devices/chardev.h"
 #include "platforms/units.h"
 #include "vcpu/error.h"
 
@@ -30,6 +31,7 @@ _Static_assert(sizeof(enum kvmbox_tsc) == sizeof(unsigned), "enums are handled a
 _Static_assert(sizeof(enum kvmbox_irqchip) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_counting) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_assists) == sizeof(unsigned), "enums are handled as unsigned");
 
 struct key {
 	const char *name;
@@ -42,12 +44,13 @@ struct key {
 };
 
 /* In the order of the enums of kvmbox.h. */
-static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
+static const char *const format_words[] = { "auto", "elf", "flat", "reset", "linux", "multiboot", NULL };
 static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
 static const char *const irqchip_words[] = { "user", "kernel", NULL };
 static const char *const count_words[] = { "step", "pmu", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
 static const char *const tsc_words[] = { "auto", "guest", "host", NULL };
+static const char *const assists_words[] = { "auto", "no", NULL };
 static const char *const bool_words[] = { "no", "yes", "false", "true", "0", "1", "off", "on", NULL };
 
 /* ---- range checks ---- */
@@ -131,16 +134,7 @@ static int check_word(const struct key *key, const union value *v, struct kvmbox
 /* The syntax kb_chardev_create() takes; whether the path can be opened shows there. */
 static int check_chardev(const struct key *key, const union value *v, struct kvmbox_error *err)
 {
-	static const char *const plain[] = { "null", "stdio", "pty", "memory" };
-	const char *s = v->s ? v->s : "";
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(plain); i++)
-		if (strcmp(s, plain[i]) == 0)
-			return 0;
-	if ((strncmp(s, "file:", 5) == 0 || strncmp(s, "unix:", 5) == 0) && s[5])
-		return 0;
-	return kb_fail(err, EINVAL, "%s must be one of: null stdio file:PATH pty unix:PATH memory", key->name);
+	return kb_chardev_check(v->s, key->name, err);
 }
 
 /* Two digits at s as a number; the caller has checked that they are digits. */
@@ -222,10 +216,12 @@ static const struct key keys[] = {
 	KEY(hugepages, BOOL, "yes", NULL, "advise transparent huge pages for RAM"),
 	KEY(guest, PATH, "", NULL, "path of the guest program; empty: nothing is loaded"),
 	KEY_WORD(guest_format, format_words, "auto",
-	    "auto (ELF, else refused), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB)"),
+	    "auto (as the file says), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB), linux (bzImage, vmlinux, PVH), multiboot (2 or 1)"),
+	KEY(initrd, PATH, "", NULL, "linux: initial RAM disk; multiboot: module 0; empty: none"),
+	KEY(cmdline, STRING, "", NULL, "linux, multiboot: command line; cmdline+=TEXT adds to it, after a blank"),
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
-	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
+	KEY(cpu, STRING, "", NULL, "[MODEL][,+feature,-feature,...][,family=N,model=N,stepping=N,vendor=..,brand=..][,enforce]; kvmbox-info --cpus lists models"),
 	KEY_WORD(irqchip, irqchip_words, "user",
 	    "interrupt controllers and PIT: user (simulated time) or kernel (KVM's own: wall clock; needs clock=host and one CPU)"),
 	KEY(cpus, COUNT, "1", check_cpus, "CPUs, 1 to 64; they take turns on one host thread"),
@@ -245,12 +241,14 @@ static const struct key keys[] = {
 	KEY(pace, STRING, "none", check_pace,
 	    "none, or realtime[*FACTOR]: simulated time is never ahead of FACTOR times the wall clock"),
 	KEY(assign_bars, BOOL, "yes", NULL, "the box gives BARs addresses before the guest starts"),
-	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory"),
+	KEY(serial, STRING, "stdio", check_chardev, "COM1: null stdio file:PATH pty unix:PATH memory; logfile=PATH after a comma: a copy of the output"),
 	KEY(debugcon, STRING, "null", check_chardev, "port 0xE9: same syntax as serial"),
 	KEY(pvclock, BOOL, "yes", NULL, "kvm-clock: the guest reads simulated time from a page, without an exit"),
 	KEY_WORD(tsc, tsc_words, "auto",
 	    "the guest's TSC: guest (simulated time; refused where the host's KVM cannot), host (the host's), auto (guest if possible)"),
 	KEY_PS(tsc_bound, "1us", check_time, "tsc=guest: the TSC is set at an entry when it would be off by more"),
+	KEY_WORD(assists, assists_words, "auto",
+	    "what KVM on this host cannot do (see kvmbox-info): auto (the box completes it), no (it ends the run with a report)"),
 	KEY(start_date, STRING, "2000-01-01T00:00:00", check_date, "RTC at time 0: YYYY-MM-DDTHH:MM:SS (UTC) or host"),
 	KEY_PS(completion_timeout, "1s", check_time, "an access whose target takes longer fails; 0: never"),
 	KEY(reset_ends, BOOL, "no", NULL, "guest reset ends the run instead of restarting the guest"),
@@ -429,6 +427,19 @@ static int wrong_word(const struct key *key, const char *text, struct kvmbox_err
 	return kb_fail(err, EINVAL, "%s=%.200s: must be one of:%s", key->name, text, list);
 }
 
+/* cmdline+=TEXT: so that a default can stay. */
+static int append_cmdline(struct kvmbox_config *cfg, const char *text, struct kvmbox_error *err)
+{
+	const char *old = cfg->cmdline ? cfg->cmdline : "";
+	char *both;
+
+	if (asprintf(&both, "%s%s%s", old, *old && *text ? " " : "", text) < 0)
+		return kb_fail(err, ENOMEM, "cmdline+=%.200s: out of memory", text);
+	free(cfg->cmdline);
+	cfg->cmdline = both;
+	return 0;
+}
+
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *text, struct kvmbox_error *err)
 {
 	const struct key *key;
@@ -438,6 +449,8 @@ int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *t
 
 	if (!name || !text)
 		return kb_fail(err, EINVAL, "kvmbox_config_set: key and value must not be NULL");
+	if (strcmp(name, "cmdline+") == 0)
+		return append_cmdline(cfg, text, err);
 	key = find_key(name);
 	if (!key)
 		return unknown_key(name, err);

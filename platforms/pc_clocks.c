@@ -138,8 +138,24 @@ static bool take_msrs(struct kb_pc *pc)
 		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "no kvm-clock (pvclock): %s; the time register tells simulated time", why.msg);
 		v->pvclock.by = KB_PVCLOCK_NOBODY;
 	}
+	if (v->assist.needs.syscall)
+		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "no system calls from ring 3, which need the box's help on this host: %s", why.msg);
+	v->assist.needs.syscall = false;
 	v->tsc.shifts = false;
 	return false;
+}
+
+/* What KVM on this host cannot do the box completes. */
+static int init_assists(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	const struct kvmbox_probe_result *host = kb_probe_cached();
+	const struct kb_assist_needs needs = {
+		.insns = !host->ring0_insns, .syscall = !host->syscalls, .hypercall = !host->hypercalls,
+	};
+
+	if (pc->cfg->assists == KVMBOX_ASSISTS_NO)
+		return 0;
+	return kb_assist_init(pc->vcpu, &needs, err);
 }
 
 int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_error *err)
@@ -152,6 +168,8 @@ int kb_pc_make_clocks(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_er
 		rc = kb_guest_tsc_init(&v->tsc, pc->vm->api, v->fd, kb_probe_cached()->tsc_offset, &v->clock, &v->msrs, err);
 	if (!rc)
 		rc = kb_pvclock_init(&v->pvclock, pc->vm, pvclock_server(pc), &v->msrs, err);
+	if (!rc)
+		rc = init_assists(pc, err);
 	if (rc)
 		return rc;
 	told.x2apic = take_msrs(pc) || pc->irqchip;

@@ -190,7 +190,26 @@ static void print_exits(struct table *t, const struct kvmbox_stats *s)
 	count_part(t, "interrupt window", s->exits_window);
 	count_part(t, "MSR access", s->exits_msr);
 	count_part(t, "single step", s->exits_step);
+	count_part(t, "assist", s->exits_assist);
 	count_part(t, "other", s->exits_other);
+}
+
+static void print_assists(struct table *t, const struct kvmbox_stats *s)
+{
+	t->whole = s->assists_syscall + s->assists_fault + s->assists_int + s->assists_xsave + s->assists_system + s->assists_integer +
+		s->assists_native + s->assists_undefined;
+	if (!t->whole)
+		return;
+	count_row(t, "assists", t->whole, "what KVM on this host cannot do");
+	count_part(t, "system calls", s->assists_syscall);
+	count_part(t, "page faults", s->assists_fault);
+	count_part(t, "INT and IRET", s->assists_int);
+	count_part(t, "XSAVE and XRSTOR", s->assists_xsave);
+	count_part(t, "of kernels", s->assists_system);
+	count_part(t, "integer", s->assists_integer);
+	count_part(t, "vector, x87...", s->assists_native);
+	count_part(t, "undefined", s->assists_undefined);
+	fputc('\n', t->out);
 }
 
 static void print_slices(struct table *t, const struct kvmbox_stats *s)
@@ -264,6 +283,7 @@ void kvmbox_stats_print(const struct kvmbox_stats *s, FILE *out)
 	fputc('\n', out);
 	print_exits(&t, s);
 	fputc('\n', out);
+	print_assists(&t, s);
 	print_slices(&t, s);
 	fputc('\n', out);
 	if (overshoots(s)) {
@@ -285,9 +305,11 @@ static const struct {
 	FIELD(host_ns), FIELD(host_guest_ns), FIELD(host_stolen_ns), FIELD(host_exits_ns), FIELD(host_simulator_ns), FIELD(host_idle_ns),
 	FIELD(host_kvm_ns),
 	FIELD(entries), FIELD(exits), FIELD(exits_mmio), FIELD(exits_pio), FIELD(exits_hlt), FIELD(exits_kick),
-	FIELD(exits_window), FIELD(exits_msr), FIELD(exits_step), FIELD(exits_other),
+	FIELD(exits_window), FIELD(exits_msr), FIELD(exits_step), FIELD(exits_assist), FIELD(exits_other),
 	FIELD(slices), FIELD(slices_quantum), FIELD(slices_timer), FIELD(slices_event), FIELD(slices_access),
 	FIELD(slices_halt), FIELD(slices_end), FIELD(stalls), FIELD(yields),
+	FIELD(assists_syscall), FIELD(assists_fault), FIELD(assists_int), FIELD(assists_xsave), FIELD(assists_system),
+	FIELD(assists_integer), FIELD(assists_native), FIELD(assists_undefined),
 	FIELD(steps), FIELD(interrupts), FIELD(nmis), FIELD(msis), FIELD(transports), FIELD(transport_errors), FIELD(dma_bytes),
 	FIELD(dma_errors), FIELD(unassigned), FIELD(overshoot_max_ps),
 };

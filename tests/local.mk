@@ -12,7 +12,7 @@ AM_DEFAULT_SOURCE_EXT = .cpp
 LDADD = $(TEST_LIBS)
 if HAVE_GTEST
 TEST_CPPFLAGS = $(AM_CPPFLAGS)
-TEST_LIBS = libkbplatforms.la libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS) -lpthread
+TEST_LIBS = libkbplatforms.la libkbdevices.la libkbvcpu.la $(GTEST_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS) $(ZYDIS_LIBS) -lpthread
 
 include $(srcdir)/tests/unit/local.mk
 include $(srcdir)/tests/kvm/local.mk

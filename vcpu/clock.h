@@ -33,6 +33,8 @@ struct kb_clock_ops {
 	uint64_t (*account)(struct kb_clock *c, const struct kb_stay *stay);
 	/* Host ticks to stay for the guest's clock to move by ps; for the kick. */
 	uint64_t (*ticks)(const struct kb_clock *c, uint64_t ps);
+	/* An access that KVM did not make an exit of its own for. NULL: nothing to do. */
+	void (*exit)(struct kb_clock *c);
 	/* The stay is about to begin. NULL: nothing to do. */
 	void (*enter)(struct kb_clock *c);
 	/* The calling thread begins to run the vCPU. 0 or a negative errno. NULL: nothing to do. */
@@ -129,6 +131,12 @@ static inline int kb_clock_attach(struct kb_clock *c, struct kvmbox_error *err)
 void kb_clock_account(struct kb_clock *c, const struct kb_stay *stay);
 /* The guest is stalled for ps. */
 void kb_clock_charge(struct kb_clock *c, uint64_t ps);
+/* The box makes an access in KVM's place: it takes what an exit takes. */
+static inline void kb_clock_exit(struct kb_clock *c)
+{
+	if (c->ops->exit)
+		c->ops->exit(c);
+}
 /* Guest time is at least t from now on. */
 static inline void kb_clock_reach(struct kb_clock *c, uint64_t t)
 {

@@ -43,7 +43,14 @@ static uint64_t ticks(const struct kb_clock *c, uint64_t ps)
 	return c->tsc_hz / PATIENCE_HZ;
 }
 
-static const struct kb_clock_ops ops = { .name = "fixed", .account = account, .ticks = ticks };
+static void pay_exit(struct kb_clock *c)
+{
+	c->fixed.waited_ticks = 0;
+	c->fixed.steps = 0;
+	kb_clock_charge(c, c->fixed.exit_ps);
+}
+
+static const struct kb_clock_ops ops = { .name = "fixed", .account = account, .ticks = ticks, .exit = pay_exit };
 
 void kb_clock_init_fixed(struct kb_clock *c, uint64_t tsc_hz, uint64_t exit_ps, uint64_t stride_ps)
 {

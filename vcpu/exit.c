@@ -70,8 +70,6 @@ static int finish(struct kb_vcpu *v, enum kb_end end)
 static const char *suberror_name(uint32_t suberror)
 {
 	switch (suberror) {
-	case KVM_INTERNAL_ERROR_EMULATION:
-		return "KVM cannot emulate this instruction";
 	case KVM_INTERNAL_ERROR_SIMUL_EX:
 		return "simultaneous exceptions";
 	case KVM_INTERNAL_ERROR_DELIVERY_EV:
@@ -86,17 +84,20 @@ static const char *suberror_name(uint32_t suberror)
 static int internal_error(struct kb_vcpu *v, const char *where, struct kvmbox_error *err)
 {
 	const struct kvm_run *run = v->run;
-	char data[160] = "";
+	char data[160] = "", name[48];
 	size_t n = 0;
 	uint32_t i;
 
 	for (i = 0; i < run->internal.ndata && i < 6 && n < sizeof(data); i++)
 		n += (size_t)snprintf(data + n, sizeof(data) - n, "%s%" PRIx64, i ? " " : "", (uint64_t)run->internal.data[i]);
-	kb_fail(err, EIO, "KVM internal error %u (%s; data %s); %s. %s", run->internal.suberror,
-		suberror_name(run->internal.suberror), data, where,
-		run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
-		? "Use an instruction KVM's emulator knows: plain moves for device accesses, and on a host with software KVM no SSE, x87 or int n in ring 0"
-		: "This points at guest state KVM refuses");
+	kb_assist_name(v, name, sizeof(name));
+	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+		kb_fail(err, EIO, "KVM cannot emulate this instruction (%s), and the box does not complete it; %s. %s", name, where,
+			v->assist.on ? "Use another one: plain moves for device accesses, and in ring 0 nothing unusual"
+			: "With assists=auto the box completes many that KVM does not");
+	else
+		kb_fail(err, EIO, "KVM internal error %u (%s; data %s; instruction %s); %s. This points at guest state KVM refuses",
+			run->internal.suberror, suberror_name(run->internal.suberror), data, name, where);
 	return finish(v, KB_END_ERROR);
 }
 
@@ -133,6 +134,17 @@ static int fatal(struct kb_vcpu *v, struct kvmbox_error *err)
 	}
 }
 
+/* What KVM gave up on the box may complete. */
+static int gave_up(struct kb_vcpu *v, struct kvmbox_error *err)
+{
+	int rc = v->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? kb_assist_insn(v, err) : 1;
+
+	if (rc > 0)
+		return fatal(v, err);
+	v->stats.exits[KB_EXIT_ASSIST]++;
+	return rc;
+}
+
 int kb_exit_handle(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	switch (v->run->exit_reason) {
@@ -152,6 +164,13 @@ int kb_exit_handle(struct kb_vcpu *v, struct kvmbox_error *err)
 		return 0;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		v->stats.exits[KB_EXIT_WINDOW]++;
+		return 0;
+	case KVM_EXIT_INTERNAL_ERROR:
+		return gave_up(v, err);
+	case KVM_EXIT_DEBUG:
+		if (!kb_assist_debug(v))
+			return fatal(v, err);
+		v->stats.exits[KB_EXIT_ASSIST]++;
 		return 0;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_SET_TPR: /* CR8 is looked at after every exit */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <kvmbox/probe.h>
+#include "vcpu/cpu_model.h"
 
 #ifdef HAVE_CONFIG_H
 #include <config.h>
@@ -58,6 +59,23 @@ static void print_caps(const struct kvmbox_probe_result *p)
 	}
 }
 
+/* What assists=auto switches on. */
+static void print_assists(const struct kvmbox_probe_result *p)
+{
+	const bool needed[] = { !p->syscalls, !p->ring0_insns, !p->hypercalls };
+	static const char *const names[] = { "ring 3 system calls", "ring 0 instructions", "hypercalls" };
+	const char *sep = "";
+	size_t i;
+
+	printf("%-18s ", "assists needed");
+	for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (needed[i]) {
+			printf("%s%s", sep, names[i]);
+			sep = ", ";
+		}
+	printf("%s\n", *sep ? "" : "none");
+}
+
 static void print_text(const struct kvmbox_probe_result *p)
 {
 	printf("%-18s %s\n", "KVM backend", p->backend);
@@ -76,6 +94,7 @@ static void print_text(const struct kvmbox_probe_result *p)
 	print_us("exit from ring 3", p->exit_ps[1]);
 	print_parts(p, 1);
 	print_us("kick by signal", p->kick_ps);
+	print_assists(p);
 	printf("\n");
 	print_caps(p);
 }
@@ -136,6 +155,8 @@ static void print_json(const struct kvmbox_probe_result *p)
 	printf("  \"api_version\": %d,\n", p->api_version);
 	printf("  \"tsc_khz\": %" PRIu32 ",\n", p->tsc_khz);
 	printf("  \"ring0_native\": %s,\n", json_bool(p->ring0_native));
+	printf("  \"assists\": {\"syscall\": %s, \"insns\": %s, \"hypercall\": %s},\n", json_bool(!p->syscalls), json_bool(!p->ring0_insns),
+	       json_bool(!p->hypercalls));
 	json_pair("exit_ps", p->exit_ps);
 	json_pair("enter_min_ps", p->enter_min_ps);
 	json_pair("enter_ps", p->enter_ps);
@@ -153,11 +174,34 @@ static void print_help(FILE *out)
 		"Usage: kvmbox-info [OPTION]\n"
 		"Says whether this host's KVM can run kvmbox, and what is lost where it lacks something.\n"
 		"\n"
+		"  -c, --cpus     list the CPU models of cpu=, and what each would lack on this host\n"
 		"  -j, --json     print JSON\n"
 		"  -h, --help     print this and exit\n"
 		"  -V, --version  print the version and exit\n"
 		"\n"
 		"Exit status: 0 usable, 1 not usable, 2 wrong use.\n");
+}
+
+static int print_cpus(void)
+{
+	static struct kb_cpuid host, table;
+	char missing[KB_CPU_MISSING_MAX];
+	struct kvmbox_error err;
+	int fd = kb_kvm_open(&kb_kvm_linux, &err), rc = fd < 0 ? fd : kb_cpuid_supported(&host, &kb_kvm_linux, fd, &err);
+	size_t i;
+
+	for (i = 0; !rc && kb_cpu_model_name(i); i++) {
+		table = host;
+		rc = kb_cpu_apply(&table, kb_cpu_model_name(i), missing, &err);
+		printf("%-16s %s\n", kb_cpu_model_name(i), kb_cpu_model_about(i));
+		if (!rc && missing[0])
+			printf("%-16s   KVM on this host does not offer: %s\n", "", missing);
+	}
+	if (fd >= 0)
+		kb_kvm_linux.close(fd);
+	if (rc)
+		fprintf(stderr, "kvmbox-info: %s\n", err.msg);
+	return rc ? 1 : 0;
 }
 
 /* What was printed must have arrived, else status says so. */
@@ -172,6 +216,7 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "cpus", no_argument, NULL, 'c' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -181,8 +226,10 @@ int main(int argc, char **argv)
 	void (*print)(const struct kvmbox_probe_result *) = print_text;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "jhV", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "cjhV", options, NULL)) != -1)
 		switch (c) {
+		case 'c':
+			return finish(print_cpus());
 		case 'j':
 			print = print_json;
 			break;

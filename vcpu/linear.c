@@ -6,6 +6,10 @@
 #include "vcpu/x86.h"
 
 #define PRESENT 1u
+#define WRITABLE 2u
+#define USER 4u
+#define ACCESSED 0x20u
+#define DIRTY 0x40u
 #define LARGE 0x80u
 #define ADDRESS 0x000ffffffffff000ull
 
@@ -65,6 +69,81 @@ static bool translate(const struct kb_vcpu *v, uint64_t linear, uint64_t *pa)
 			break;
 		table = e & (wide ? ADDRESS : 0xfffff000u);
 	}
+	*pa = (e & (wide ? ADDRESS : 0xfffff000u) & ~((1ull << shift) - 1)) | (linear & ((1ull << shift) - 1));
+	return true;
+}
+
+bool kb_linear_canonical(const struct kb_vcpu *v, uint64_t linear)
+{
+	return canonical(linear, sregs(v)->cr4 & X86_CR4_LA57 ? 57 : 48);
+}
+
+uint8_t *kb_linear_host(const struct kb_vcpu *v, uint64_t pa, bool write, uint64_t *left)
+{
+	struct kb_region *r = kb_bus_find(&v->vm->mem, pa);
+
+	return r && write && r->readonly ? NULL : host(v, pa, left);
+}
+
+/* What all levels of a walk allow together. */
+struct rights {
+	bool write, user;
+};
+
+static uint32_t denied(const struct kvm_sregs *s, unsigned access, struct rights r)
+{
+	if (access & KB_LINEAR_USER && !r.user)
+		return PRESENT;
+	if (!(access & KB_LINEAR_USER) && r.user && s->cr4 & X86_CR4_SMAP && !(access & KB_LINEAR_AC))
+		return PRESENT;
+	if (access & KB_LINEAR_WRITE && !r.write && (access & KB_LINEAR_USER || s->cr0 & X86_CR0_WP))
+		return PRESENT;
+	return 0;
+}
+
+/* Sets bits of a table's entry; other CPUs may do so, too. */
+static void mark(const struct kb_vcpu *v, uint64_t pa, uint8_t bits)
+{
+	uint64_t left;
+	uint8_t *p = kb_linear_host(v, pa, true, &left);
+
+	if (p && (*p & bits) != bits)
+		__atomic_fetch_or(p, bits, __ATOMIC_SEQ_CST);
+}
+
+bool kb_linear_access(const struct kb_vcpu *v, uint64_t linear, unsigned access, uint64_t *pa, uint32_t *error)
+{
+	const struct kvm_sregs *s = sregs(v);
+	bool lma = s->efer & X86_EFER_LMA, wide = lma || (s->cr4 & X86_CR4_PAE);
+	unsigned size = wide ? 8 : 4, bits = wide ? 9 : 10, shift, i, levels = lma ? s->cr4 & X86_CR4_LA57 ? 5 : 4 : wide ? 3 : 2;
+	uint64_t table = wide ? s->cr3 & (lma ? ADDRESS : 0xffffffe0u) : s->cr3 & 0xfffff000u, e, at[5];
+	struct rights r = { true, true };
+
+	if (!lma)
+		linear &= 0xffffffffu;
+	*pa = linear;
+	if (!(s->cr0 & X86_CR0_PG))
+		return true;
+	*error = access & (KB_LINEAR_WRITE | KB_LINEAR_USER);
+	for (i = 0, shift = 12 + bits * (levels - 1);; i++, shift -= bits) {
+		at[i] = table + (linear >> shift & ((1u << bits) - 1)) * size;
+		if (!entry(v, at[i], size, &e))
+			return false;
+		if (lma || !wide || shift != 30) { /* PAE's top level grants no rights */
+			r.write &= !!(e & WRITABLE);
+			r.user &= !!(e & USER);
+		}
+		if (shift == 12 || (e & LARGE && shift < 31 && (wide || s->cr4 & X86_CR4_PSE)))
+			break;
+		table = e & (wide ? ADDRESS : 0xfffff000u);
+	}
+	*error |= denied(s, access, r);
+	if (*error & PRESENT)
+		return false;
+	mark(v, at[i], access & KB_LINEAR_WRITE ? ACCESSED | DIRTY : ACCESSED);
+	while (i--)
+		if (lma || !wide || i)
+			mark(v, at[i], ACCESSED);
 	*pa = (e & (wide ? ADDRESS : 0xfffff000u) & ~((1ull << shift) - 1)) | (linear & ((1ull << shift) - 1));
 	return true;
 }

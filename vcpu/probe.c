@@ -86,6 +86,10 @@ static bool kick(const struct kb_behaviour *b) { return b->kick; }
 static bool step0(const struct kb_behaviour *b) { return b->step[0]; }
 static bool step3(const struct kb_behaviour *b) { return b->step[1]; }
 static bool syscalls(const struct kb_behaviour *b) { return b->syscall; }
+static bool insns(const struct kb_behaviour *b) { return b->insns; }
+static bool hypercall(const struct kb_behaviour *b) { return b->hypercall; }
+static bool lzcnt(const struct kb_behaviour *b) { return b->lzcnt; }
+static bool tzcnt(const struct kb_behaviour *b) { return b->tzcnt; }
 static bool tsc_offset(const struct kb_behaviour *b) { return b->tsc_offset; }
 static bool injection(const struct kb_behaviour *b) { return b->halt; }
 static bool window(const struct kb_behaviour *b) { return b->window; }
@@ -101,7 +105,15 @@ static const struct behaviour_line lines[] = {
 	{ "single-step in ring 0", "exact stepping of guest kernels", "no exact stepping of guest kernels", false, step0 },
 	{ "single-step in ring 3", "exact stepping of guest user mode", "no exact stepping of guest user mode", false, step3 },
 	{ "ring 3 system calls", "an ordinary operating system in the guest",
-	  "SYSCALL does not reach the guest kernel by itself: user programs need the box's help or int3 gates", false, syscalls },
+	  "SYSCALL does not reach the guest kernel by itself; the box completes it (assists=auto), at an exit for each and for each page fault", false, syscalls },
+	{ "ring 0 instructions", "INT3, POPCNT, XSAVE, vector code... in guest kernels",
+	  "KVM gives up on many; the box completes them (assists=auto), at an exit each", false, insns },
+	{ "hypercalls end", "VMCALL and VMMCALL in guest kernels",
+	  "they hang in KVM; the box ends them (assists=auto) at the next end of a slice, with KVM's answer to an unknown one", false, hypercall },
+	{ "ring 0 LZCNT", "counting leading zeros in guest kernels",
+	  "LZCNT silently gives what BSR gives, which nobody can mend: kernels must not use it (no lzcnt in their CPUID)", false, lzcnt },
+	{ "ring 0 TZCNT of 0", "counting trailing zeros in guest kernels",
+	  "TZCNT of 0 silently leaves its destination, which nobody can mend: kernels must not use it (no bmi1 in their CPUID)", false, tzcnt },
 	{ "TSC offset", "a guest TSC on simulated time",
 	  "the guest's TSC is the host's; timers, PM timer and paravirtual clock tell simulated time", false, tsc_offset },
 	{ "interrupt injection", "interrupts from the box's own controllers", "interrupts are never delivered", true, injection },
@@ -143,6 +155,9 @@ static void list_behaviour(const struct kb_behaviour *b, struct kvmbox_probe_res
 	}
 	probe->tsc_khz = b->tsc_khz;
 	probe->ring0_native = b->native[0];
+	probe->syscalls = b->syscall;
+	probe->ring0_insns = b->insns;
+	probe->hypercalls = b->hypercall;
 	memcpy(probe->step, b->step, sizeof(probe->step));
 	memcpy(probe->exit_ps, b->exit_ps, sizeof(probe->exit_ps));
 	for (i = 0; i < 2; i++) {

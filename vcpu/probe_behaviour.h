@@ -27,6 +27,10 @@ struct kb_behaviour {
 	bool tsc_offset;     /* the guest's TSC follows KVM_VCPU_TSC_OFFSET in both rings */
 	bool halt;           /* HLT exits, KVM_INTERRUPT then reaches the guest's handler */
 	bool window;         /* interrupt-window exit after STI */
+	/* Ring 0: */
+	bool insns;          /* KVM does what instructions there are, or at least does not give up on those tried */
+	bool hypercall;      /* VMCALL ends, whatever comes of it */
+	bool lzcnt, tzcnt;   /* these are what they are in ring 3 */
 };
 
 /*

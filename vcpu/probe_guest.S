@@ -96,6 +96,44 @@ kb_pg_\name:
 	.set vector, vector + 1
 	.endr
 
+	/* What KVM in ring 0 may not know: each ends in a port write, or raises an exception as it should. */
+	piece int3
+	int3
+	piece popcnt
+	popcnt %ebx, %eax
+	outb %al, $PG_PORT_OUT
+	piece cx16
+	lock cmpxchg16b PG_DATA
+	outb %al, $PG_PORT_OUT
+	piece fwait
+	fwait
+	outb %al, $PG_PORT_OUT
+	piece movd
+	movd %eax, %xmm0
+	outb %al, $PG_PORT_OUT
+	piece xsave		/* needs CR4.OSXSAVE */
+	mov $1, %eax
+	xor %edx, %edx
+	xsave PG_DATA
+	outb %al, $PG_PORT_OUT
+
+	/* The same in both rings? Where the CPU has no LZCNT and TZCNT they are BSR and BSF, in both. */
+	piece lzcnt
+	xor %eax, %eax
+	mov $5, %ebx
+	lzcnt %ebx, %eax
+	outl %eax, $PG_PORT_OUT
+	piece tzcnt
+	mov $7, %eax
+	xor %ebx, %ebx
+	tzcnt %ebx, %eax
+	outl %eax, $PG_PORT_OUT
+
+	piece hypercall
+	vmcall
+	outb %al, $PG_PORT_OUT
+
+	.org kb_pg_start + PG_INSN - PG_CODE /* an error if that is behind */
 	piece end
 
 	.section .note.GNU-stack, "", @progbits

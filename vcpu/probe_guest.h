@@ -15,6 +15,7 @@
 #define PG_RSP3  0xb000
 #define PG_DATA  0xb000
 #define PG_CODE  0xc000
+#define PG_INSN  0xf000 /* assist_native.c: an instruction that is not of the guest's */
 #define PG_SIZE  0x10000
 
 /* Linux's selectors: kvm_pvm knows no others in ring 3. */

@@ -202,6 +202,13 @@ static bool is_access(const struct kvm_run *run)
 	}
 }
 
+/* An exit that exists because of how this host runs the guest: no time of the guest's. */
+static bool is_hosts(const struct kvm_run *run)
+{
+	return run->exit_reason == KVM_EXIT_DEBUG ||
+		(run->exit_reason == KVM_EXIT_INTERNAL_ERROR && run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION);
+}
+
 int kb_run_failed(struct kb_vcpu *v, int code, struct kvmbox_error *err)
 {
 	char where[512];
@@ -235,7 +242,7 @@ int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay, struct 
 	rc = v->vm->api->ioctl(v->fd, KVM_RUN, NULL);
 	code = rc < 0 ? errno : 0;
 	*stay = (struct kb_stay){ .left = kb_tsc(), .ring3 = ring3(v), .kicked = code == EINTR,
-		.stepped = !code && v->run->exit_reason == KVM_EXIT_DEBUG };
+		.stepped = !code && is_hosts(v->run) };
 	stay->ticks = stay->left - t0;
 	stay->stolen = kb_steal_leave(&v->steal, t0, stay->ticks);
 	shown = clocks_shown(v, stay, !code && is_access(v->run));
@@ -285,13 +292,16 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 		kb_clock_reach(&v->clock, deadline);
 		return 0;
 	}
-	code = run_freely(v, ticks, err);
+	code = kb_assist_arm(v, err);
+	if (!code)
+		code = run_freely(v, ticks, err);
 	if (code < 0)
 		return code;
 	if (code == EINTR) {
 		v->stats.exits[KB_EXIT_KICK]++;
 		watch_progress(v);
 		end_slice(v, deadline);
+		kb_assist_kicked(v);
 		return 0;
 	}
 	if (code)
@@ -352,7 +362,10 @@ static int enter_stepping(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_er
 		rc = kb_step_glide(v, err);
 		if (!rc)
 			rc = enter(v, deadline, err);
-		return rc > 0 && v->run->exit_reason == KVM_EXIT_DEBUG ? 0 : rc;
+		if (rc <= 0 || v->run->exit_reason != KVM_EXIT_DEBUG)
+			return rc;
+		kb_assist_syscall(v);
+		return 0;
 	}
 	if (v->step.why)
 		return kb_step_enter(v, deadline - v->clock.now_ps, err);

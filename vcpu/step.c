@@ -77,7 +77,7 @@ static int call(struct kb_vcpu *v, unsigned long request, void *arg, struct kvmb
 }
 
 /* KVM_SET_GUEST_DEBUG looks at RIP and RFLAGS, and must not find old ones. */
-static int flush(struct kb_vcpu *v, struct kvmbox_error *err)
+int kb_step_flush(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	uint64_t dirty = v->run->kvm_dirty_regs;
 	int rc = 0;
@@ -96,13 +96,14 @@ static int arm(struct kb_vcpu *v, const struct kvm_guest_debug *d, struct kvmbox
 
 	if (v->step.armed && !memcmp(d, &v->step.debug, sizeof(*d)))
 		return 0;
-	rc = flush(v, err);
+	rc = kb_step_flush(v, err);
 	if (!rc)
 		rc = call(v, KVM_SET_GUEST_DEBUG, (void *)(uintptr_t)d, err);
 	if (rc)
 		return rc;
 	v->step.debug = *d;
 	v->step.armed = true;
+	kb_assist_disarmed(&v->assist);
 	return 0;
 }
 
@@ -163,6 +164,8 @@ int kb_step_begin(struct kb_vcpu *v, struct kvmbox_error *err)
 		v->run->if_flag = v->run->ready_for_interrupt_injection = !!(regs(v)->rflags & X86_EFLAGS_IF);
 	v->step.debug = (struct kvm_guest_debug){ 0 };
 	v->step.armed = true;
+	if (v->assist.watched) /* KVM has other breakpoints than these */
+		v->step.debug.control = UINT32_MAX;
 	return 0;
 }
 
@@ -430,6 +433,7 @@ static int after(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbo
 	if (code == EINTR) {
 		v->stats.exits[KB_EXIT_KICK]++;
 		interrupted(v, stay);
+		kb_assist_kicked(v);
 		return 0;
 	}
 	if (code)
@@ -446,6 +450,10 @@ static int after(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbo
 		return 1;
 	case KVM_EXIT_HLT:
 		retire(v, stay, 1, true);
+		return 1;
+	case KVM_EXIT_INTERNAL_ERROR: /* the host's failing costs the guest no time */
+		unlimit(v);
+		charge(v, stay, 0, false);
 		return 1;
 	default:
 		unlimit(v);
@@ -476,6 +484,12 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 	struct kb_stay stay = { 0 };
 	int code, rc = s->armed ? 0 : kb_step_begin(v, err);
 
+	if (!rc && kb_assist_syscall(v)) {
+		if (!s->guest_tf) /* ours, from stepping */
+			regs(v)->r11 &= ~(uint64_t)X86_EFLAGS_TF;
+		retire(v, &stay, 1, false);
+		return 0;
+	}
 	if (!rc && s->nmi && s->vector < 0)
 		rc = look_for_nmi(v, err);
 	if (!rc)
@@ -555,6 +569,24 @@ int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err)
 	return 0;
 }
 
+void kb_step_completed(struct kb_vcpu *v)
+{
+	struct kb_stay stay = { .stepped = true };
+
+	if (v->step.armed)
+		retire(v, &stay, 1, false);
+	else if (v->count.on)
+		kb_count_done(v, 1, NULL);
+}
+
+void kb_step_injected(struct kb_vcpu *v, int vector)
+{
+	if (!v->step.armed)
+		return;
+	v->step.vector = vector;
+	v->step.fault = true;
+}
+
 int kb_step_leave(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	struct kb_step *s = &v->step;
@@ -566,7 +598,7 @@ int kb_step_leave(struct kb_vcpu *v, struct kvmbox_error *err)
 	restore_tf(v);
 	rc = arm(v, &off, err);
 	if (!rc)
-		rc = flush(v, err);
+		rc = kb_step_flush(v, err);
 	s->armed = false;
 	return rc;
 }

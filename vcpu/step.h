@@ -90,6 +90,11 @@ bool kb_step_may_glide(const struct kb_vcpu *v);
 int kb_step_glide(struct kb_vcpu *v, struct kvmbox_error *err);
 /* The access of the instruction under way is done, KVM may complete it. Result as kb_exit_handle(). */
 int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err);
+/* The box itself has completed the instruction under way (assist.h); it is to deliver an exception. Nothing if the guest is not stepped. */
+void kb_step_completed(struct kb_vcpu *v);
+void kb_step_injected(struct kb_vcpu *v, int vector);
+/* KVM gets changed registers now; KVM_SET_GUEST_DEBUG looks at them. */
+int kb_step_flush(struct kb_vcpu *v, struct kvmbox_error *err);
 /* The guest is to run freely again, or not at all. */
 int kb_step_leave(struct kb_vcpu *v, struct kvmbox_error *err);
 

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vcpu/assist.h"
 #include "vcpu/clock.h"
 #include "vcpu/count.h"
 #include "vcpu/cpuid.h"
@@ -56,6 +57,7 @@ enum kb_end { KB_END_NONE, KB_END_STOPPED, KB_END_COUNTED, KB_END_REQUESTED, KB_
 /* Why the guest was left, for the statistics; kvmbox_get_stats() has a field for each. */
 enum kb_exit_kind {
 	KB_EXIT_MMIO, KB_EXIT_PIO, KB_EXIT_HLT, KB_EXIT_KICK, KB_EXIT_WINDOW, KB_EXIT_MSR, KB_EXIT_STEP,
+	KB_EXIT_ASSIST, /* completed by the box what KVM could not */
 	KB_EXIT_OTHER, /* handled without a device, or the end of the run */
 	KB_EXIT_KINDS
 };
@@ -66,6 +68,7 @@ struct kb_vcpu_stats {
 	uint64_t kvm_ticks;   /* of the rest, what entry and exit cost */
 	uint64_t entries;
 	uint64_t exits[KB_EXIT_KINDS];
+	uint64_t assists[KB_ASSIST_KINDS];
 	uint64_t interrupts, nmis;
 	uint64_t steps; /* instructions, while they were counted */
 	struct kb_histogram overshoot; /* ps past its deadline that a slice which a kick ended ran */
@@ -96,6 +99,7 @@ struct kb_vcpu {
 	struct kb_steal steal;
 	struct kb_step step;
 	struct kb_count count;       /* kb_vcpu_stop_after() with a PMU */
+	struct kb_assist assist;
 	struct kb_kick kick;
 	struct kb_view view;         /* what the guest can see of the TSC in a stay */
 	struct kb_guest_tsc tsc;     /* the clocks it reads without an exit */
@@ -140,6 +144,8 @@ int kb_vcpu_count_by(struct kb_vcpu *v, const struct kb_perf_api *api, struct kv
  */
 int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err);
 
+/* The table as KVM shows it to the guest. */
+int kb_vcpu_get_cpuid(struct kb_vcpu *v, struct kb_cpuid *cpuid, struct kvmbox_error *err);
 /* Another table than kb_vcpu_create's, before the first run. */
 int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err);
 
@@ -148,6 +154,8 @@ int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);
 int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uint64_t gdt, struct kvmbox_error *err);
 int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t gdt, uint64_t cr3,
 			 struct kvmbox_error *err);
+/* After one of these: registers in which a boot protocol hands something over. */
+int kb_vcpu_start_args(struct kb_vcpu *v, uint32_t eax, uint32_t ebx, uint32_t esi, struct kvmbox_error *err);
 
 /* After INIT: the bootstrap processor (id 0) starts as after reset, others wait for a SIPI. The local APIC stays as it is. */
 int kb_vcpu_start_init(struct kb_vcpu *v, struct kvmbox_error *err);

@@ -17,7 +17,7 @@ tests_bench_mmio_SOURCES = tests/bench/mmio.cpp tests/bench/raw.c tests/bench/ra
 	tests/bench/accesses.h tests/bench/compute.h
 tests_bench_mmio_CPPFLAGS = $(TLM_CPPFLAGS) -DBENCH_GUESTS='"$(abs_builddir)/tests/bench"'
 tests_bench_mmio_CXXFLAGS = $(TLM_CXXFLAGS)
-tests_bench_mmio_LDADD = libkbtlm.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(SYSTEMC_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS)
+tests_bench_mmio_LDADD = libkbtlm.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(SYSTEMC_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS) $(ZYDIS_LIBS)
 tests_bench_sync_SOURCES = tests/bench/sync.cpp tests/bench/idle.h tests/bench/yield.h
 tests_bench_sync_CPPFLAGS = $(TLM_CPPFLAGS) -DBENCH_GUESTS='"$(abs_builddir)/tests/bench"'
 tests_bench_sync_CXXFLAGS = $(TLM_CXXFLAGS)

@@ -75,6 +75,8 @@ static uint64_t random_dma_address(void)
 /* An MSI-X entry's or MSI capability's message: mostly one that arrives. */
 static uint32_t random_message(unsigned dword)
 {
+	uint32_t data;
+
 	if (below(8) == 0)
 		return (uint32_t)rnd();
 	switch (dword & 3) {
@@ -83,7 +85,8 @@ static uint32_t random_message(unsigned dword)
 	case 1:
 		return 0;
 	case 2:
-		return (uint32_t)(below(4) ? 32 + below(224) : rnd() & 0xffff);
+		data = (uint32_t)(below(4) ? 32 + below(224) : rnd() & 0xffff);
+		return wild || (data & 0x700) != 0x500 ? data : data ^ 0x100; /* INIT is the end of this program, NMI is not */
 	default:
 		return (uint32_t)below(2);
 	}

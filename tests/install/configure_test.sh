@@ -9,8 +9,8 @@ cp -R "$srcdir/configure" "$srcdir/build-aux" "$tmp/src"
 cp "$srcdir/vcpu/bus.h" "$tmp/src/vcpu"
 
 # Stand-ins for the packages: configure sees these and no others.
-for module in libelf jansson gtest gtest_main systemc tlm; do
-	printf 'Name: %s\nDescription: x\nVersion: 3\nCflags: %s\nLibs: %s\n' $module "$($PKG_CONFIG --cflags $module 2>/dev/null)" \
+for module in libelf jansson libnbd slirp libpcap gtest gtest_main systemc tlm; do
+	printf 'Name: %s\nDescription: x\nVersion: 5\nCflags: %s\nLibs: %s\n' $module "$($PKG_CONFIG --cflags $module 2>/dev/null)" \
 		"$($PKG_CONFIG --libs $module 2>/dev/null)" >"$tmp/pc/$module.pc"
 done
 
@@ -25,7 +25,7 @@ conf() {
 	(cd "$tmp/src" && PKG_CONFIG_PATH=${extra-} PKG_CONFIG_LIBDIR=$tmp/some \
 		./configure -n --cache-file="$tmp/cache" "$@" CC="$CC" CXX="$CXX") >"$tmp/out" 2>&1 </dev/null || rc=$?
 	[ $rc = "$want" ] || { tail -20 "$tmp/out"; fail "configure $*: status $rc instead of $want"; }
-	sed -i '/_PKG_CONFIG\|_CFLAGS\|_LIBS\|with_systemc/d' "$tmp/cache"
+	sed -i '/_PKG_CONFIG\|_CFLAGS\|_LIBS\|with_/d' "$tmp/cache"
 }
 
 complete() { [ -n "$SYSTEMC_STD" ] || skip "no SystemC"; conf 0; expect "$tmp/out" 'SystemC side   yes'; }
@@ -34,6 +34,16 @@ no_libelf() { without=libelf; conf 1; expect "$tmp/out" 'error: libelf is missin
 testcase without_libelf no_libelf
 no_jansson() { without=jansson; conf 1; expect "$tmp/out" 'error: jansson .*is missing.*apt-get install libjansson-dev'; }
 testcase without_jansson no_jansson
+no_libnbd() { without=libnbd; conf 1 --without-systemc; expect "$tmp/out" 'error: libnbd is missing' && expect "$tmp/out" 'apt-get install libnbd-dev.*--without-libnbd and do without NBD disks'; }
+testcase without_libnbd no_libnbd
+no_slirp() { without=slirp; conf 1 --without-systemc; expect "$tmp/out" 'error: slirp is missing' && expect "$tmp/out" 'apt-get install libslirp-dev libglib2.0-dev.*--without-slirp'; }
+testcase without_slirp no_slirp
+no_libpcap() { without=libpcap; conf 1 --without-systemc; expect "$tmp/out" 'error: libpcap is missing' && expect "$tmp/out" 'apt-get install libpcap-dev.*--without-libpcap'; }
+testcase without_libpcap no_libpcap
+lean() { without=slirp; conf 0 --without-systemc --without-libnbd --without-slirp --without-libpcap; expect "$tmp/out" 'back ends *libnbd no, slirp no, libpcap no'; }
+testcase back_ends_switched_off lean
+no_zydis() { conf 1 ac_cv_header_Zydis_Zydis_h=no; sed -i /Zydis/d "$tmp/cache"; expect "$tmp/out" 'error: Zydis .*is missing.*apt-get install libzydis-dev'; }
+testcase without_zydis no_zydis
 no_systemc() { without=systemc; conf 1; expect "$tmp/out" 'error: SystemC with TLM-2.0 is missing.*systemc'; expect "$tmp/out" 'apt-get install libsystemc-dev.*--without-systemc'; }
 testcase without_systemc no_systemc
 no_tlm() { without=tlm; conf 1; expect "$tmp/out" "error: SystemC with TLM-2.0 is missing.*tlm"; }

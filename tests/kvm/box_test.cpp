@@ -861,4 +861,48 @@ TEST_F(box_, the_serial_buffer_is_for_memory_only)
 	EXPECT_FALSE(kvmbox_poll(box));
 }
 
+TEST_F(box_, polls_what_is_added)
+{
+	struct added {
+		int polls = 0;
+		kvmbox_watch w{};
+		kvmbox_box *box = nullptr; // removes itself
+		explicit added(size_t (*fds)(void *, int *, size_t))
+		{
+			w.opaque = this;
+			w.fds = fds;
+			w.poll = [](void *o) {
+				auto *self = static_cast<added *>(o);
+				if (self->box)
+					kvmbox_remove_watch(self->box, &self->w);
+				return ++self->polls == 2;
+			};
+		}
+	};
+	auto two = [](void *, int *fds, size_t max) -> size_t {
+		for (int i = 0; i < 2 && static_cast<size_t>(i) < max; i++)
+			fds[i] = 100 + i;
+		return std::min<size_t>(2, max);
+	};
+	set("serial", "null");
+	load("hlt.elf");
+	added a(two), b(two);
+	kvmbox_add_watch(box, &a.w);
+	kvmbox_add_watch(box, &b.w);
+	int fds[4];
+	EXPECT_EQ(kvmbox_poll_fds(box, fds, 4), 4u);
+	EXPECT_EQ(kvmbox_poll_fds(box, fds, 3), 3u);
+	EXPECT_EQ(fds[1], 101);
+	EXPECT_EQ(fds[2], 100);
+	EXPECT_FALSE(kvmbox_poll(box));
+	b.box = box;
+	EXPECT_TRUE(kvmbox_poll(box));
+	EXPECT_FALSE(kvmbox_poll(box));
+	EXPECT_EQ(a.polls, 3);
+	EXPECT_EQ(b.polls, 2);
+	kvmbox_remove_watch(box, &a.w);
+	kvmbox_remove_watch(box, &a.w);
+	EXPECT_EQ(kvmbox_poll_fds(box, fds, 4), 0u);
+}
+
 } // namespace

@@ -92,7 +92,7 @@ const ending endings[] = {
 	{"acpi_pm.elf", "acpi events 400\n", "", 2343 * ms, false},
 	{"hlt.elf", "sleep 100571 ns took ", "", 61 * ms, false},
 	{"string_io.elf", ">string to COM1\n", "string to debugcon\n", 0, false},
-	{"acpi.elf", "ACPI: RSDP at e0000, 3 tables\n", "", 0, false},
+	{"acpi.elf", "ACPI: RSDP at e0000, 4 tables\n", "", 0, false},
 	{"prot32.elf", "hello from protected mode\n", "", 0, false},
 	{"flat.bin", "", "hello from flat code\n", 0, false},
 	{"reset_vector.rom", "", "hello from the reset vector\n", 0, false},

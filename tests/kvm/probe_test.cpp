@@ -215,6 +215,11 @@ TEST_F(probe, knows_kvm_pvm)
 	EXPECT_TRUE(cap("single-step in ring 0")->present);
 	EXPECT_FALSE(cap("single-step in ring 3")->present);
 	EXPECT_FALSE(cap("ring 3 system calls")->present);
+	EXPECT_FALSE(cap("ring 0 instructions")->present);
+	EXPECT_FALSE(cap("hypercalls end")->present);
+	EXPECT_FALSE(cap("ring 0 LZCNT")->present);
+	EXPECT_FALSE(cap("ring 0 TZCNT of 0")->present);
+	EXPECT_FALSE(p.syscalls || p.ring0_insns || p.hypercalls);
 	EXPECT_FALSE(cap("TSC offset")->present);
 	EXPECT_TRUE(cap("interrupt window")->present);
 }
@@ -225,8 +230,10 @@ TEST_F(probe, hardware_backends_do_it_all)
 	if (strcmp(p.backend, "VMX") != 0 && strcmp(p.backend, "SVM") != 0)
 		GTEST_SKIP() << "backend is " << p.backend;
 	for (const char *name : {"ring 0 native", "ring 3 native", "single-step in ring 0", "single-step in ring 3",
-				 "ring 3 system calls", "interrupt window"})
+				 "ring 3 system calls", "interrupt window", "ring 0 instructions", "hypercalls end", "ring 0 LZCNT",
+				 "ring 0 TZCNT of 0"})
 		EXPECT_TRUE(cap(name)->present) << name;
+	EXPECT_TRUE(p.syscalls && p.ring0_insns && p.hypercalls) << "nothing is assisted";
 }
 
 TEST_F(probe, leaves_nothing_behind)
@@ -421,6 +428,8 @@ TEST(info, program)
 	EXPECT_EQ(run("--json", out), want);
 	EXPECT_EQ(out.front(), '{');
 	EXPECT_NE(out.find(want ? "\"usable\": false" : "\"usable\": true"), std::string::npos) << out;
+	EXPECT_EQ(run("--cpus", out), want);
+	EXPECT_EQ(out.find("x86-64-v3 ") != std::string::npos, want == 0) << out;
 	EXPECT_EQ(run("--help > /dev/full", out), 2);
 	EXPECT_EQ(run("--json > /dev/full", out), 2);
 }

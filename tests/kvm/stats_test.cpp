@@ -57,7 +57,7 @@ protected:
 
 void check_sums(const kvmbox_stats &st)
 {
-	EXPECT_EQ(st.exits, st.exits_mmio + st.exits_pio + st.exits_hlt + st.exits_kick + st.exits_window + st.exits_msr + st.exits_step + st.exits_other);
+	EXPECT_EQ(st.exits, st.exits_mmio + st.exits_pio + st.exits_hlt + st.exits_kick + st.exits_window + st.exits_msr + st.exits_step + st.exits_assist + st.exits_other);
 	EXPECT_EQ(st.slices, st.slices_quantum + st.slices_timer + st.slices_event + st.slices_access + st.slices_halt +
 				     st.slices_end);
 	EXPECT_EQ(st.host_ns, st.host_guest_ns + st.host_stolen_ns + st.host_exits_ns + st.host_simulator_ns + st.host_idle_ns);

@@ -6,7 +6,7 @@ PLATFORM_CPPFLAGS = $(TLM_CPPFLAGS)
 check_LTLIBRARIES += tests/platform/libfakebox.la
 tests_platform_libfakebox_la_SOURCES = tests/platform/fake_box.cpp tests/platform/fake_box.h
 tests_platform_libfakebox_la_CXXFLAGS = $(TLM_CXXFLAGS)
-GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(TLM_TEST_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS)
+GLUE_LIBS = libkbtlm.la tests/platform/libfakebox.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(TLM_TEST_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS) $(ZYDIS_LIBS)
 noinst_HEADERS += tests/platform/platform_test.h
 
 GLUE_TESTS = \

@@ -26,21 +26,11 @@
 extern "C" {
 #include "devices/chardev.h"
 }
+#include "tests/unit/backend_fixture.h"
 
 namespace {
 
 constexpr size_t MIB = 1 << 20;
-
-bool until(const std::function<bool()> &done, int ms = 5000)
-{
-	auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
-	while (!done()) {
-		if (std::chrono::steady_clock::now() > end)
-			return false;
-		usleep(500);
-	}
-	return true;
-}
 
 // A device that takes at most `room` bytes.
 struct device {
@@ -55,16 +45,6 @@ struct device {
 		return n;
 	}
 };
-
-size_t open_fds()
-{
-	size_t n = 0;
-	DIR *d = opendir("/proc/self/fd");
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 class chardev : public testing::Test {
 protected:
@@ -123,14 +103,6 @@ protected:
 	}
 };
 
-std::string contents(const std::string &path)
-{
-	std::ifstream f(path);
-	std::stringstream s;
-	s << f.rdbuf();
-	return s.str();
-}
-
 // Whatever arrives on a non-blocking fd until it has n bytes.
 std::string read_n(int fd, size_t n, const std::function<void()> &meanwhile = [] {})
 {
@@ -161,6 +133,33 @@ TEST_F(chardev, bad_specs_are_refused_with_the_list_of_kinds)
 }
 
 // null, memory
+
+TEST_F(chardev, logfile_gets_a_copy)
+{
+	open("memory,logfile=" + dir + "/a,,b");
+	write("Hello ");
+	write("guest");
+	const char *text;
+	EXPECT_EQ(kb_chardev_output(c, &text), 11u);
+	EXPECT_EQ(contents(dir + "/a,b"), "Hello guest");
+	kb_chardev_destroy(c);
+	c = nullptr;
+	open("unix:" + dir + "/s,logfile=" + dir + "/log");
+	write("nobody listens");
+	EXPECT_EQ(contents(dir + "/log"), "nobody listens");
+}
+
+TEST_F(chardev, bad_options)
+{
+	EXPECT_EQ(create("memory,logfile=" + dir + "/none/x", &c), -ENOENT);
+	EXPECT_NE(strstr(err.msg, "COM1: cannot open"), nullptr) << err.msg;
+	EXPECT_EQ(create("file:" + dir + "/none/x,logfile=" + dir + "/y", &c), -ENOENT);
+	for (const char *spec : {"null,logfile", "null,logfile=", "null,log=x", "null,"}) {
+		EXPECT_LT(create(spec, &c), 0) << spec;
+		EXPECT_NE(strstr(err.msg, "COM1"), nullptr) << err.msg;
+	}
+	EXPECT_EQ(c, nullptr);
+}
 
 TEST_F(chardev, null_swallows)
 {

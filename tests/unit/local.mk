@@ -2,10 +2,12 @@
 # NAME_test.cpp; say only what differs.
 UNIT_TESTS = \
 	tests/unit/acpi_pm_test \
+	tests/unit/block_test \
 	tests/unit/bus_test \
 	tests/unit/chardev_test \
 	tests/unit/clock_test \
 	tests/unit/config_test \
+	tests/unit/cpu_model_test \
 	tests/unit/cpuid_test \
 	tests/unit/debugport_test \
 	tests/unit/guest_tsc_test \
@@ -14,7 +16,9 @@ UNIT_TESTS = \
 	tests/unit/kvm_test \
 	tests/unit/lapic_test \
 	tests/unit/loader_test \
+	tests/unit/linear_test \
 	tests/unit/msr_test \
+	tests/unit/net_test \
 	tests/unit/pci_test \
 	tests/unit/perf_test \
 	tests/unit/pic_test \
@@ -32,7 +36,14 @@ UNIT_TESTS = \
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 
+tests_unit_cpuid_test_SOURCES = tests/unit/cpuid_fixture.h tests/unit/cpuid_test.cpp
+tests_unit_cpu_model_test_SOURCES = tests/unit/cpuid_fixture.h tests/unit/cpu_model_test.cpp
+tests_unit_loader_test_SOURCES = tests/unit/loader_fixture.h tests/unit/loader_test.cpp tests/unit/loader_linux_test.cpp \
+	tests/unit/loader_multiboot_test.cpp
 tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/unit/pci_bar_test.cpp \
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
 tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/aml_test.cpp \
 	tests/unit/tables_acpi_test.cpp tests/unit/tables_mptable_test.cpp tests/unit/tables_smbios_test.cpp
+tests_unit_block_test_SOURCES = tests/unit/backend_fixture.h tests/unit/block_fixture.h tests/unit/nbd_server.h \
+	tests/unit/block_test.cpp tests/unit/block_nbd_test.cpp
+tests_unit_net_test_SOURCES = tests/unit/backend_fixture.h tests/unit/net_fixture.h tests/unit/net_test.cpp tests/unit/net_user_test.cpp

@@ -233,9 +233,10 @@ TEST(table, rounds_times_to_the_unit_that_suits_them)
 #define FIELDS(f)                                                                                                        \
 	f(guest_ps) f(simulated_ps) f(host_ns) f(host_guest_ns) f(host_stolen_ns) f(host_exits_ns)                      \
 	f(host_simulator_ns) f(host_idle_ns)                                                                           \
-	f(host_kvm_ns) f(entries) f(exits) f(exits_mmio) f(exits_pio) f(exits_hlt) f(exits_kick) f(exits_window) f(exits_msr) f(exits_step) \
+	f(host_kvm_ns) f(entries) f(exits) f(exits_mmio) f(exits_pio) f(exits_hlt) f(exits_kick) f(exits_window) f(exits_msr) f(exits_step) f(exits_assist) \
 	f(exits_other) f(slices) f(slices_quantum) f(slices_timer) f(slices_event) f(slices_access) f(slices_halt)      \
-	f(slices_end) f(stalls) f(yields) f(steps) f(interrupts) f(nmis) f(msis) f(transports) f(transport_errors) f(dma_bytes)  \
+	f(slices_end) f(stalls) f(yields) f(assists_syscall) f(assists_fault) f(assists_int) f(assists_xsave) \
+	f(assists_system) f(assists_integer) f(assists_native) f(assists_undefined) f(steps) f(interrupts) f(nmis) f(msis) f(transports) f(transport_errors) f(dma_bytes)  \
 	f(dma_errors) f(unassigned) f(overshoot_max_ps)
 
 struct json : testing::Test {

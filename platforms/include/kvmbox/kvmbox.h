@@ -35,10 +35,12 @@ struct kvmbox_function; /* one PCI function of it, implemented outside the box *
 
 /* How a load into the box starts the CPU. */
 enum kvmbox_guest_format {
-	KVMBOX_GUEST_AUTO,  /* ELF by its magic, else refused: say which */
+	KVMBOX_GUEST_AUTO,  /* the first of these that the file says it is: bzImage, PVH, multiboot 2 and 1, vmlinux, ELF; else refused */
 	KVMBOX_GUEST_ELF,   /* ELF64: long mode, identity paging; ELF32: protected mode */
 	KVMBOX_GUEST_FLAT,  /* raw bytes at guest_base, 64-bit entry at guest_entry */
 	KVMBOX_GUEST_RESET, /* firmware image ending at 4 GiB, real mode at F000:FFF0 */
+	KVMBOX_GUEST_LINUX, /* bzImage, or an ELF file with a PVH entry or of a Linux kernel, by Linux's or Xen's boot protocol */
+	KVMBOX_GUEST_MULTIBOOT, /* multiboot 2 or 1 */
 };
 
 enum kvmbox_clock_source {
@@ -75,6 +77,12 @@ enum kvmbox_tsc {
 	KVMBOX_TSC_HOST,  /* the host's TSC, exits, simulation and all */
 };
 
+/* What the box does about what KVM on this host cannot (vcpu/assist.h). */
+enum kvmbox_assists {
+	KVMBOX_ASSISTS_AUTO, /* completes it; what this host needs, and only that, was found out at the start */
+	KVMBOX_ASSISTS_NO,   /* nothing: such an instruction ends the run with a report */
+};
+
 /* How accesses of a function meet simulated time. */
 enum kvmbox_access_mode {
 	KVMBOX_SYNCHRONISED,  /* simulator first reaches the guest's time; delay starts at 0 */
@@ -93,9 +101,11 @@ struct kvmbox_config {
 	bool hugepages;           /* advise transparent huge pages for RAM */
 	char *guest;              /* path of the guest program; NULL: nothing is loaded */
 	enum kvmbox_guest_format guest_format;
+	char *initrd;             /* linux: the initial RAM disk; multiboot: module 0; a path, NULL: none */
+	char *cmdline;            /* linux, multiboot: the command line; NULL or empty: none */
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
-	char *cpu;                /* CPUID edits: "+name,-name,..." */
+	char *cpu;                /* "[MODEL][,+feature,-feature,...][,key=value,...]"; see kvmbox-info(1), --cpus */
 	enum kvmbox_irqchip irqchip;
 	unsigned cpus;            /* how many; they take turns on the thread of kvmbox_run() */
 	uint64_t cpu_quantum_ps;  /* longest lead of one CPU over another, so what an interrupt between them may be late; not 0 */
@@ -115,6 +125,7 @@ struct kvmbox_config {
 	bool pvclock;             /* kvm-clock: a page from which the guest reads simulated time without an exit */
 	enum kvmbox_tsc tsc;
 	uint64_t tsc_bound_ps;    /* tsc=guest: set the TSC at an entry when it would be off by more */
+	enum kvmbox_assists assists;
 	char *start_date;         /* RTC and wall clock at time 0: "YYYY-MM-DDTHH:MM:SS" (UTC) or "host" */
 	uint64_t completion_timeout_ps; /* for the simulator side (kvmbox/tlm.h keeps it): a target that takes longer fails the access; 0: never */
 	bool reset_ends;          /* guest reset ends the run instead of restarting the guest */
@@ -130,7 +141,10 @@ void kvmbox_config_init(struct kvmbox_config *cfg);
 void kvmbox_config_clear(struct kvmbox_config *cfg);
 /* Deep copy; dst's old content is overwritten, not freed. -ENOMEM: dst is cleared. */
 int kvmbox_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src);
-/* One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. -EINVAL names key, value and what is accepted. */
+/*
+ * One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. The key "cmdline+" adds to the command line, after a
+ * blank. -EINVAL names key, value and what is accepted.
+ */
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value,
 		      struct kvmbox_error *err);
 /* "key=value key=value ..." separated by blanks; values may be quoted with '' or "". */
@@ -345,6 +359,19 @@ int kvmbox_serial_input(struct kvmbox_box *box, const void *bytes, size_t len);
 size_t kvmbox_poll_fds(const struct kvmbox_box *box, int *fds, size_t max);
 /* Lets character back ends take input. True if a device may now have a reason to interrupt. */
 bool kvmbox_poll(struct kvmbox_box *box);
+/*
+ * More that is polled when the box's own back ends are, and wakes an idle box: for models outside of the box with
+ * a back end of their own (kvmbox/net.h, kvmbox/block.h). The caller's; stays where it is until it is removed or the box
+ * destroyed. poll() may remove its own.
+ */
+struct kvmbox_watch {
+	size_t (*fds)(void *opaque, int *fds, size_t max); /* as kvmbox_poll_fds() */
+	bool (*poll)(void *opaque);                        /* as kvmbox_poll() */
+	void *opaque;
+	struct kvmbox_watch *next;                         /* the box's */
+};
+void kvmbox_add_watch(struct kvmbox_box *box, struct kvmbox_watch *watch);
+void kvmbox_remove_watch(struct kvmbox_box *box, struct kvmbox_watch *watch);
 
 /* ---- statistics ---------------------------------------------------------- */
 
@@ -372,7 +399,7 @@ struct kvmbox_stats {
 	uint64_t host_kvm_ns;       /* entries and exits; part of host_exits_ns */
 
 	uint64_t entries;           /* KVM_RUN calls, but for those that only complete an access */
-	uint64_t exits;             /* the sum of the next eight */
+	uint64_t exits;             /* the sum of the next nine */
 	uint64_t exits_mmio;        /* accesses to memory addresses */
 	uint64_t exits_pio;         /* accesses to ports */
 	uint64_t exits_hlt;
@@ -380,6 +407,7 @@ struct kvmbox_stats {
 	uint64_t exits_window;      /* the guest has become ready for an interrupt that waits */
 	uint64_t exits_msr;         /* accesses to MSRs that the box serves, or that nobody knows */
 	uint64_t exits_step;        /* a single step is done */
+	uint64_t exits_assist;      /* the box completed what KVM on this host cannot */
 	uint64_t exits_other;
 
 	uint64_t slices;            /* the sum of the next six */
@@ -391,6 +419,16 @@ struct kvmbox_stats {
 	uint64_t slices_end;        /* kvmbox_run() ended: stopped, guest's exit or reset, error */
 	uint64_t stalls;            /* slices, or rests of them, too short to run in: charged instead */
 	uint64_t yields;            /* check_wait calls */
+
+	/* What the box completed at exits_assist, or while it stepped the guest. */
+	uint64_t assists_syscall;   /* system calls from ring 3 */
+	uint64_t assists_fault;     /* page faults that had to be told from these */
+	uint64_t assists_int;       /* INT3, INT n, IRET */
+	uint64_t assists_xsave;     /* XSAVE, XRSTOR and their kin */
+	uint64_t assists_system;    /* other instructions of kernels */
+	uint64_t assists_integer;   /* POPCNT, CMPXCHG16B */
+	uint64_t assists_native;    /* vector, x87 and the like: run by the CPU in a VM of their own */
+	uint64_t assists_undefined; /* no instructions: #UD */
 
 	uint64_t steps;             /* instructions while the guest was stepped (clock=step, kvmbox_stop_after()) */
 	uint64_t interrupts, nmis;  /* that the CPU took */

@@ -34,6 +34,9 @@ struct kvmbox_probe_result {
 	int api_version;
 	uint32_t tsc_khz;            /* the guest's TSC frequency; 0 unknown */
 	bool ring0_native;           /* guest kernel mode runs on the CPU, not in KVM's emulator */
+	bool syscalls;               /* SYSCALL in ring 3 arrives in ring 0; else the box completes it */
+	bool ring0_insns;            /* KVM executes all that was tried in ring 0; else the box completes what it does not */
+	bool hypercalls;             /* VMCALL ends; else the box sees to it */
 	bool step[2];                /* KVM single-steps ring 0 and ring 3 exactly */
 	uint64_t exit_ps[2];         /* entry + exit cost of a port write, ring 0 and ring 3, median */
 	/*

@@ -29,6 +29,7 @@ _Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are 
 _Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_tsc) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_irqchip) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_counting) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_assists) == sizeof(unsigned), "enums are handled as unsigned");
 
@@ -46,6 +47,7 @@ struct key {
 static const char *const format_words[] = { "auto", "elf", "flat", "reset", "linux", "multiboot", NULL };
 static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
 static const char *const irqchip_words[] = { "user", "kernel", NULL };
+static const char *const count_words[] = { "step", "pmu", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
 static const char *const tsc_words[] = { "auto", "guest", "host", NULL };
 static const char *const assists_words[] = { "auto", "no", NULL };
@@ -231,6 +233,8 @@ static const struct key keys[] = {
 	KEY_PS(fixed_exit, "1us", check_fixed_exit, "clock=fixed: cost of one exit"),
 	KEY_PS(step, "1ns", check_event, "clock=step, perf-insns: what one instruction takes"),
 	KEY_PS(cycle, "500ps", check_event, "clock=perf-cycles: what one cycle takes"),
+	KEY_WORD(count, count_words, "step",
+	    "how stop_after() counts instructions: step (single steps) or pmu (performance counter, then steps)"),
 	KEY_WORD(slices, slices_words, "precise",
 	    "precise (the guest stalls up to an event at t) or eager (it is kicked at t and leaves somewhat later)"),
 	KEY(slice_to_events, BOOL, "yes", NULL, "end slices at the simulator's next event, too"),

@@ -8,7 +8,7 @@ libkbvcpu_la_SOURCES = \
 	vcpu/clock_step.c vcpu/clock_tsc.c \
 	vcpu/cpu_model.c vcpu/cpu_model.h \
 	vcpu/cpuid.c vcpu/cpuid.h vcpu/cpuid_names.c vcpu/cpuid_names.h \
-	vcpu/error.c vcpu/error.h \
+	vcpu/count.c vcpu/count.h vcpu/error.c vcpu/error.h \
 	vcpu/exit.c vcpu/exit.h \
 	vcpu/guest_tsc.c vcpu/guest_tsc.h vcpu/histogram.c vcpu/histogram.h \
 	vcpu/insn.c vcpu/insn.h \

@@ -136,6 +136,7 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 	if (!v)
 		return;
 	kb_kick_unbind(&v->kick);
+	kb_count_stop(&v->count);
 	kb_clock_destroy(&v->clock);
 	kb_assist_destroy(v);
 	if (v->run)
@@ -170,6 +171,20 @@ void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native)
 		v->step.why |= KB_STEP_CLOCK;
 }
 
+int kb_vcpu_count_by(struct kb_vcpu *v, const struct kb_perf_api *api, struct kvmbox_error *err)
+{
+	struct kb_perf p;
+	int rc = api ? kb_perf_open(&p, api, KB_PERF_INSNS, err) : 0;
+
+	if (rc)
+		return rc;
+	if (api)
+		kb_perf_close(&p);
+	kb_count_stop(&v->count);
+	v->count = (struct kb_count){ .api = api, .margin = KB_COUNT_MARGIN };
+	return 0;
+}
+
 int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err)
 {
 	int rc = n == UINT64_MAX ? 0 : kb_step_supported(v, err);
@@ -177,7 +192,8 @@ int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err)
 	if (rc)
 		return rc;
 	v->step.left = n;
-	if (n == UINT64_MAX)
+	kb_count_start(v);
+	if (n == UINT64_MAX || v->count.on)
 		v->step.why &= ~(unsigned)KB_STEP_COUNT;
 	else
 		v->step.why |= KB_STEP_COUNT;

@@ -4,6 +4,7 @@ KVM_TESTS = \
 	tests/kvm/boot_test \
 	tests/kvm/box_test \
 	tests/kvm/clock_source_test \
+	tests/kvm/count_pmu_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
 	tests/kvm/guest_tsc_test \
@@ -12,6 +13,7 @@ KVM_TESTS = \
 	tests/kvm/probe_test \
 	tests/kvm/stats_test \
 	tests/kvm/step_hostile_test \
+	tests/kvm/step_signals_test \
 	tests/kvm/step_test \
 	tests/kvm/vcpu_test \
 	tests/kvm/vm_test

@@ -58,6 +58,12 @@ enum kvmbox_irqchip {
 	KVMBOX_IRQCHIP_KERNEL, /* KVM's: quicker, but their timers follow the wall clock. Only with clock=host and one CPU */
 };
 
+/* How kvmbox_stop_after() counts. */
+enum kvmbox_counting {
+	KVMBOX_COUNTING_STEP, /* by single steps, all of them */
+	KVMBOX_COUNTING_PMU,  /* by the host's PMU up to short of the number, the rest by steps */
+};
+
 /* How a slice meets its end, an event due at t. */
 enum kvmbox_slices {
 	KVMBOX_SLICES_PRECISE, /* the guest is kicked early by the host's measured latency and stalls up to t */
@@ -109,6 +115,7 @@ struct kvmbox_config {
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
 	uint64_t step_ps;         /* clock=step, perf-insns: what one instruction takes, before time_scale */
 	uint64_t cycle_ps;        /* clock=perf-cycles: what one cycle takes, before time_scale */
+	enum kvmbox_counting count;
 	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too; arrivals of posted writes end them anyway */
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
@@ -305,6 +312,11 @@ void kvmbox_stop(struct kvmbox_box *box);
  *
  * Works with every clock. The guest is single-stepped up to there (some 10 us of host time per instruction where KVM
  * emulates ring 0, several times that in ring 3), and clock=tsc counts what of that was spent in the guest.
+ * With count=pmu only the last ten thousand are stepped: the guest runs freely up to an overflow of the host's performance counter that
+ * is armed so much short of the number. (Not with clock=step, which steps anyway.) An overflow later than that ends the run with END_ERROR and the message how
+ * late, as does a counter that another user of the PMU takes away; a wrong place is never passed off as the right one. What the
+ * PMU sees counts there: as above, but a REP string instruction over RAM is one, not one per iteration, and what
+ * KVM executes itself without telling the box (CPUID, some MSRs and control registers) is none.
  * -EOPNOTSUPP: KVM on this host cannot single-step (kvmbox-info says so), or the box has more than one CPU.
  */
 int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err);

@@ -378,13 +378,13 @@ static int add_msrs(struct kb_pc_cpu *cpu, struct kvmbox_error *err)
 	return rc ? rc : kb_msrs_add(&cpu->vcpu->msrs, &deadline, err);
 }
 
-/* KVM may have added to what it was told. */
+/* KVM may have added to what it was told; for who has asked for something. */
 static void tell_difference(const struct kb_pc *pc, const struct kb_cpuid *wanted)
 {
 	struct kb_cpuid shown;
 	char names[600];
 
-	if (kb_vcpu_get_cpuid(pc->vcpu, &shown, NULL) < 0)
+	if (!pc->cfg->cpu || !*pc->cfg->cpu || kb_vcpu_get_cpuid(pc->vcpu, &shown, NULL) < 0)
 		return;
 	kb_cpu_difference(wanted, &shown, names, sizeof(names));
 	if (names[0])

@@ -1,5 +1,5 @@
 /*
- * PCI bus: configuration mechanism #1 (PCI 3.0, 3.2.2.3.2), INTx wired-OR, and
+ * PCI bus: configuration mechanism #1 (PCI 3.0, 3.2.2.3.2) and enhanced configuration access (PCI Express 3.0, 7.2.2), INTx wired-OR, and
  * the host bridge (82441FX PMC datasheet, 3.2). See pci.h.
  */
 #include "devices/pci.h"
@@ -62,10 +62,9 @@ static unsigned selected_register(const struct kb_pci_bus *bus, unsigned port)
 	return (bus->address & 0xfc) + (port - KB_PCI_CONFIG_DATA);
 }
 
-static void push_selected(const struct kb_pci_bus *bus)
+/* Accesses to configuration space come after what was posted before. */
+static void push(const struct kb_pci_bus *bus, unsigned bdf)
 {
-	unsigned bdf = selected_bdf(bus);
-
 	if (bdf < KB_PCI_FUNCTIONS && bus->function[bdf])
 		kb_pci_push(bus->function[bdf]);
 }
@@ -79,7 +78,7 @@ static uint64_t read_port(void *opaque, uint64_t off, unsigned len)
 		return read_address(bus, port, len);
 	if (!(bus->address & KB_PCI_CONFIG_ENABLE))
 		return ONES;
-	push_selected(bus);
+	push(bus, selected_bdf(bus));
 	return kb_pci_config_read(bus, selected_bdf(bus), selected_register(bus, port), len);
 }
 
@@ -91,9 +90,28 @@ static void write_port(void *opaque, uint64_t off, unsigned len, uint64_t value)
 	if (port < KB_PCI_CONFIG_DATA) {
 		write_address(bus, port, len, value);
 	} else if (bus->address & KB_PCI_CONFIG_ENABLE) {
-		push_selected(bus);
+		push(bus, selected_bdf(bus));
 		kb_pci_config_write(bus, selected_bdf(bus), selected_register(bus, port), len, (uint32_t)value);
 	}
+}
+
+/* Address bits 19-12 are device and function, 11-0 the register. What is beyond conventional functions' 256 bytes nobody answers. */
+static uint64_t read_ecam(void *opaque, uint64_t off, unsigned len)
+{
+	struct kb_pci_bus *bus = opaque;
+	unsigned bdf = (unsigned)(off >> 12);
+
+	push(bus, bdf);
+	return kb_pci_config_read(bus, bdf, (unsigned)off & 0xfff, len);
+}
+
+static void write_ecam(void *opaque, uint64_t off, unsigned len, uint64_t value)
+{
+	struct kb_pci_bus *bus = opaque;
+	unsigned bdf = (unsigned)(off >> 12);
+
+	push(bus, bdf);
+	kb_pci_config_write(bus, bdf, (unsigned)off & 0xfff, len, (uint32_t)value);
 }
 
 /*
@@ -141,7 +159,13 @@ int kb_pci_bus_create(struct kb_pci_bus **out, const struct kb_pci_bus_config *c
 		.name = "PCI configuration", .base = KB_PCI_CONFIG_ADDRESS, .size = 8, .max_len = 4,
 		.read = read_port, .write = write_port, .opaque = bus,
 	};
+	bus->ecam = (struct kb_region){
+		.name = "PCI enhanced configuration", .base = cfg->ecam_base, .size = KB_PCI_ECAM_SIZE, .max_len = 4,
+		.read = read_ecam, .write = write_ecam, .opaque = bus,
+	};
 	rc = kb_bus_add(cfg->io, &bus->ports, err);
+	if (!rc && cfg->ecam_base)
+		rc = kb_bus_add(cfg->mem, &bus->ecam, err);
 	if (!rc)
 		rc = add_host_bridge(bus, err);
 	if (rc) {
@@ -159,6 +183,7 @@ void kb_pci_bus_destroy(struct kb_pci_bus *bus)
 	for (unsigned i = 0; i < KB_PCI_FUNCTIONS; i++)
 		kb_pci_function_destroy(bus->function[i]);
 	kb_bus_remove(bus->cfg.io, &bus->ports);
+	kb_bus_remove(bus->cfg.mem, &bus->ecam);
 	free(bus);
 }
 

@@ -87,10 +87,13 @@ struct kb_pci_bus_config {
 	/* Windows in which kb_pci_assign_bars() places BARs: base, size */
 	uint64_t mem32_base, mem32_size, mem64_base, mem64_size;
 	uint16_t io_base, io_size;
+	uint64_t ecam_base;     /* enhanced configuration access: KB_PCI_ECAM_SIZE bytes of memory for bus 0; 0: none */
 };
 
+#define KB_PCI_ECAM_SIZE 0x100000ull
+
 /*
- * Claims ports 0xCF8-0xCFF and puts a host bridge (8086:1237, class 060000) at 00:00.0. cfg is copied;
+ * Claims ports 0xCF8-0xCFF, ecam_base and puts a host bridge (8086:1237, class 060000) at 00:00.0. cfg is copied;
  * its buses and log must outlive the PCI bus. -EINVAL, -ENOMEM, -EEXIST.
  */
 int kb_pci_bus_create(struct kb_pci_bus **out, const struct kb_pci_bus_config *cfg, struct kvmbox_error *err);

@@ -63,7 +63,7 @@ struct kb_pci_function {
 
 struct kb_pci_bus {
 	struct kb_pci_bus_config cfg; /* intx[] are the live lines */
-	struct kb_region ports;
+	struct kb_region ports, ecam;
 	uint32_t address; /* CONFIG_ADDRESS */
 	struct kb_pci_function *function[KB_PCI_FUNCTIONS];
 	unsigned pirq_count[4]; /* functions that assert it */

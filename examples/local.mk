@@ -24,6 +24,13 @@ examples_dma_accel_dma_accel_CPPFLAGS = $(TLM_CPPFLAGS) -DGUEST='"$(abs_builddir
 examples_dma_accel_dma_accel_CXXFLAGS = $(TLM_CXXFLAGS)
 examples_dma_accel_dma_accel_LDADD = $(TLM_LIBS)
 
+noinst_PROGRAMS += examples/linux_driver/linux_driver
+examples_linux_driver_linux_driver_SOURCES = examples/linux_driver/main.cpp examples/dma_accel/accel.cpp \
+	examples/dma_accel/accel.h examples/dma_accel/accel_regs.h
+examples_linux_driver_linux_driver_CPPFLAGS = $(TLM_CPPFLAGS)
+examples_linux_driver_linux_driver_CXXFLAGS = $(TLM_CXXFLAGS)
+examples_linux_driver_linux_driver_LDADD = $(TLM_LIBS)
+
 noinst_PROGRAMS += examples/latency_study/latency_study
 examples_latency_study_latency_study_SOURCES = examples/latency_study/main.cpp examples/latency_study/storage.cpp \
 	examples/latency_study/storage.h examples/latency_study/storage_regs.h examples/latency_study/plot.cpp \
@@ -32,6 +39,10 @@ examples_latency_study_latency_study_CPPFLAGS = $(TLM_CPPFLAGS) -DGUEST='"$(abs_
 examples_latency_study_latency_study_CXXFLAGS = $(TLM_CXXFLAGS)
 examples_latency_study_latency_study_LDADD = $(TLM_LIBS)
 endif
+EXTRA_DIST += examples/linux/autotest.c examples/linux/base.config examples/linux/cache.sh examples/linux/devices.config \
+	examples/linux/images.sh examples/linux/init.sh examples/linux/kernel.sh examples/linux/smp.config \
+	examples/linux_driver/Kbuild examples/linux_driver/accel_test.c examples/linux_driver/kvmbox_accel.c \
+	examples/linux_driver/kvmbox_accel.h
 GUEST_ELFS += examples/latency_study/driver.elf
 EXTRA_DIST += examples/latency_study/driver.c examples/latency_study/storage_regs.h examples/latency_study/latency_study.svg
 examples/latency_study/driver.guest.o: examples/latency_study/storage_regs.h

@@ -3,7 +3,8 @@
 
 #include "vcpu/bus.h"
 
-_Static_assert(KB_BOOT_END <= KB_BOOT_AREA_BASE + KB_BOOT_AREA_SIZE, "the tables outgrow the boot area");
+_Static_assert(KB_BOOT_END <= KB_BOOT_INFO && KB_BOOT_INFO + KB_BOOT_INFO_SIZE <= KB_BOOT_CMDLINE &&
+	       KB_BOOT_CMDLINE + KB_BOOT_CMDLINE_SIZE <= KB_BOOT_AREA_BASE + KB_BOOT_AREA_SIZE, "the boot area's parts overlap");
 
 #define ENTRIES 512u
 

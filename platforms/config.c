@@ -29,6 +29,7 @@ _Static_assert(sizeof(enum kvmbox_guest_format) == sizeof(unsigned), "enums are 
 _Static_assert(sizeof(enum kvmbox_clock_source) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_tsc) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_irqchip) == sizeof(unsigned), "enums are handled as unsigned");
+_Static_assert(sizeof(enum kvmbox_counting) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_slices) == sizeof(unsigned), "enums are handled as unsigned");
 _Static_assert(sizeof(enum kvmbox_assists) == sizeof(unsigned), "enums are handled as unsigned");
 
@@ -43,9 +44,10 @@ struct key {
 };
 
 /* In the order of the enums of kvmbox.h. */
-static const char *const format_words[] = { "auto", "elf", "flat", "reset", NULL };
+static const char *const format_words[] = { "auto", "elf", "flat", "reset", "linux", "multiboot", NULL };
 static const char *const clock_words[] = { "tsc", "fixed", "step", "perf-cycles", "perf-insns", "host", NULL };
 static const char *const irqchip_words[] = { "user", "kernel", NULL };
+static const char *const count_words[] = { "step", "pmu", NULL };
 static const char *const slices_words[] = { "precise", "eager", NULL };
 static const char *const tsc_words[] = { "auto", "guest", "host", NULL };
 static const char *const assists_words[] = { "auto", "no", NULL };
@@ -229,14 +231,16 @@ static const struct key keys[] = {
 	KEY(hugepages, BOOL, "yes", NULL, "advise transparent huge pages for RAM"),
 	KEY(guest, PATH, "", NULL, "path of the guest program; empty: nothing is loaded"),
 	KEY_WORD(guest_format, format_words, "auto",
-	    "auto (ELF, else refused), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB)"),
+	    "auto (as the file says), elf, flat (raw bytes, 64-bit entry), reset (firmware ending at 4 GiB), linux (bzImage, vmlinux, PVH), multiboot (2 or 1)"),
+	KEY(initrd, PATH, "", NULL, "linux: initial RAM disk; multiboot: module 0; empty: none"),
+	KEY(cmdline, STRING, "", NULL, "linux, multiboot: command line; cmdline+=TEXT adds to it, after a blank"),
 	KEY(guest_base, ADDRESS, "0x100000", NULL, "flat: load address"),
 	KEY(guest_entry, ADDRESS, "0x100000", NULL, "flat: first instruction"),
 	KEY(fw_cfg, PATH, "", NULL, "reset: more files for the firmware, NAME:FILE[,NAME:FILE]..."),
 	KEY_PS(boot_menu, "0", check_boot_menu, "reset: how long the firmware offers its boot menu; 0: not at all"),
 	KEY(disk, PATH, "", NULL, "IDE disk: raw:PATH nbd:URI memory:SIZE, with options (kvmbox/block.h)"),
 	KEY(disk2, PATH, "", NULL, "the second disk on the same channel"),
-	KEY(cpu, STRING, "", NULL, "CPUID edits: +name,-name,..."),
+	KEY(cpu, STRING, "", NULL, "[MODEL][,+feature,-feature,...][,family=N,model=N,stepping=N,vendor=..,brand=..][,enforce]; kvmbox-info --cpus lists models"),
 	KEY_WORD(irqchip, irqchip_words, "user",
 	    "interrupt controllers and PIT: user (simulated time) or kernel (KVM's own: wall clock; needs clock=host and one CPU)"),
 	KEY(cpus, COUNT, "1", check_cpus, "CPUs, 1 to 64; they take turns on one host thread"),
@@ -248,6 +252,8 @@ static const struct key keys[] = {
 	KEY_PS(fixed_exit, "1us", check_fixed_exit, "clock=fixed: cost of one exit"),
 	KEY_PS(step, "1ns", check_event, "clock=step, perf-insns: what one instruction takes"),
 	KEY_PS(cycle, "500ps", check_event, "clock=perf-cycles: what one cycle takes"),
+	KEY_WORD(count, count_words, "step",
+	    "how stop_after() counts instructions: step (single steps) or pmu (performance counter, then steps)"),
 	KEY_WORD(slices, slices_words, "precise",
 	    "precise (the guest stalls up to an event at t) or eager (it is kicked at t and leaves somewhat later)"),
 	KEY(slice_to_events, BOOL, "yes", NULL, "end slices at the simulator's next event, too"),
@@ -441,6 +447,19 @@ static int wrong_word(const struct key *key, const char *text, struct kvmbox_err
 	return kb_fail(err, EINVAL, "%s=%.200s: must be one of:%s", key->name, text, list);
 }
 
+/* cmdline+=TEXT: so that a default can stay. */
+static int append_cmdline(struct kvmbox_config *cfg, const char *text, struct kvmbox_error *err)
+{
+	const char *old = cfg->cmdline ? cfg->cmdline : "";
+	char *both;
+
+	if (asprintf(&both, "%s%s%s", old, *old && *text ? " " : "", text) < 0)
+		return kb_fail(err, ENOMEM, "cmdline+=%.200s: out of memory", text);
+	free(cfg->cmdline);
+	cfg->cmdline = both;
+	return 0;
+}
+
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *text, struct kvmbox_error *err)
 {
 	const struct key *key;
@@ -450,6 +469,8 @@ int kvmbox_config_set(struct kvmbox_config *cfg, const char *name, const char *t
 
 	if (!name || !text)
 		return kb_fail(err, EINVAL, "kvmbox_config_set: key and value must not be NULL");
+	if (strcmp(name, "cmdline+") == 0)
+		return append_cmdline(cfg, text, err);
 	key = find_key(name);
 	if (!key)
 		return unknown_key(name, err);

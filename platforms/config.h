@@ -22,7 +22,7 @@
 
 /*
  * The checks of kvmbox_config_set() for a struct filled in by hand. -EINVAL
- * names the first bad field. guest and cpu may be NULL, other strings not.
+ * names the first bad field. guest, initrd, cmdline, cpu and stats_json may be NULL, other strings not.
  */
 int kb_config_check(const struct kvmbox_config *cfg, struct kvmbox_error *err);
 

@@ -155,19 +155,23 @@ static int add_smbios(struct kb_fw_cfg *f, const struct kb_tables_config *cfg, u
 	return rc ? rc : kb_fw_cfg_add_file(f, "etc/smbios/smbios-tables", room + structures, b.len - structures, err);
 }
 
-/* What is below 1 MiB, and at the end of 4 GiB, is the firmware's to tell. */
+static void put_range(struct kb_buf *b, uint64_t base, uint64_t size, enum kb_memory_type type)
+{
+	if (!size)
+		return;
+	kb_buf_le(b, base, 8);
+	kb_buf_le(b, size, 8);
+	kb_buf_le(b, type, 4);
+}
+
+/* What is reserved below 1 MiB, and at the end of 4 GiB, is the firmware's to tell. */
 static int add_e820(struct kb_fw_cfg *f, const struct kb_tables_config *cfg, uint8_t *room, struct kvmbox_error *err)
 {
-	const struct { uint64_t base, size; } ram[] = { { 0, cfg->ram_below_4g }, { 1ull << 32, cfg->ram_above_4g } };
 	struct kb_buf b = { .data = room, .cap = ROOM };
 
-	for (int i = 0; i < 2; i++) {
-		if (!ram[i].size)
-			continue;
-		kb_buf_le(&b, ram[i].base, 8);
-		kb_buf_le(&b, ram[i].size, 8);
-		kb_buf_le(&b, KB_MEMORY_RAM, 4);
-	}
+	put_range(&b, 0, cfg->ram_below_4g, KB_MEMORY_RAM);
+	put_range(&b, cfg->ecam_base, cfg->ecam_base ? (cfg->pci_last_bus + 1ull) << 20 : 0, KB_MEMORY_RESERVED);
+	put_range(&b, 1ull << 32, cfg->ram_above_4g, KB_MEMORY_RAM);
 	return kb_fw_cfg_add_file(f, "etc/e820", room, b.len, err);
 }
 

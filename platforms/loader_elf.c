@@ -13,20 +13,10 @@
 
 #include "vcpu/error.h"
 
-/* Linkers make a handful; the bound keeps a broken file from costing time. */
-#define HEADERS_MAX 256
-
-struct segment {
-	unsigned index; /* of its program header */
-	uint64_t addr, size, off, len;
-};
-
-struct program {
-	bool is64;
-	uint64_t entry;
-	unsigned count;
-	struct segment segments[HEADERS_MAX];
-};
+/* Xen's note with the PVH entry; Linux's with its build salt (include/linux/build-salt.h). */
+#define XEN_PHYS32_ENTRY 18
+#define LINUX_BUILD_SALT 0x100
+#define NOTES_MAX 0x10000u /* bytes of one segment that are looked at */
 
 static const char *machine_name(unsigned machine)
 {
@@ -95,9 +85,9 @@ static int check_headers(const struct kb_image *image, Elf *elf, const GElf_Ehdr
 
 	if (ehdr->e_phnum == 0)
 		return kb_fail(err, ENOEXEC, "has no program headers, there is nothing to load; was it linked?");
-	if (ehdr->e_phnum > HEADERS_MAX)
+	if (ehdr->e_phnum > KB_ELF_SEGMENTS_MAX)
 		return kb_fail(err, ENOEXEC, "has %u program headers, more than the %u this loader takes",
-			       ehdr->e_phnum, HEADERS_MAX);
+			       ehdr->e_phnum, KB_ELF_SEGMENTS_MAX);
 	if (ehdr->e_phentsize != size)
 		return kb_fail(err, ENOEXEC, "the ELF header is corrupt: program headers of %u bytes instead of %zu",
 			       ehdr->e_phentsize, size);
@@ -108,7 +98,7 @@ static int check_headers(const struct kb_image *image, Elf *elf, const GElf_Ehdr
 	return 0;
 }
 
-static int add_segment(struct program *prog, const struct kb_image *image, unsigned index, const GElf_Phdr *phdr,
+static int add_segment(struct kb_elf *prog, const struct kb_image *image, unsigned index, const GElf_Phdr *phdr,
 		       struct kvmbox_error *err)
 {
 	if (phdr->p_filesz > phdr->p_memsz)
@@ -120,14 +110,38 @@ static int add_segment(struct program *prog, const struct kb_image *image, unsig
 			       "the file is truncated: segment %u is 0x%" PRIx64 " bytes at 0x%" PRIx64 ", the file ends at 0x%" PRIx64,
 			       index, phdr->p_filesz, phdr->p_offset, image->size);
 	if (phdr->p_memsz)
-		prog->segments[prog->count++] = (struct segment){
-			.index = index, .addr = phdr->p_paddr, .size = phdr->p_memsz,
+		prog->segments[prog->count++] = (struct kb_elf_segment){
+			.index = index, .addr = phdr->p_paddr, .vaddr = phdr->p_vaddr, .size = phdr->p_memsz,
 			.off = phdr->p_offset, .len = phdr->p_filesz,
 		};
 	return 0;
 }
 
-static int read_program(struct program *prog, const struct kb_image *image, Elf *elf, struct kvmbox_error *err)
+static void look_at_note(struct kb_elf *prog, const GElf_Nhdr *note, const char *name, const uint8_t *desc)
+{
+	if (note->n_type == XEN_PHYS32_ENTRY && note->n_namesz == sizeof("Xen") && !memcmp(name, "Xen", sizeof("Xen")) &&
+	    (note->n_descsz == 4 || note->n_descsz == 8)) {
+		prog->pvh = true;
+		prog->pvh_entry = 0;
+		memcpy(&prog->pvh_entry, desc, note->n_descsz);
+	}
+	if (note->n_type == LINUX_BUILD_SALT && note->n_namesz == sizeof("Linux") && !memcmp(name, "Linux", sizeof("Linux")))
+		prog->is_linux = true;
+}
+
+/* Notes are no reason to refuse a file: what libelf cannot read is not there. */
+static void read_notes(struct kb_elf *prog, Elf *elf, const GElf_Phdr *phdr)
+{
+	const size_t size = phdr->p_filesz < NOTES_MAX ? phdr->p_filesz : NOTES_MAX;
+	Elf_Data *data = elf_getdata_rawchunk(elf, (int64_t)phdr->p_offset, size, phdr->p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
+	size_t at = 0, name, desc;
+	GElf_Nhdr note;
+
+	while (data && (at = gelf_getnote(data, at, &note, &name, &desc)) > 0)
+		look_at_note(prog, &note, (const char *)data->d_buf + name, (const uint8_t *)data->d_buf + desc);
+}
+
+static int read_program(struct kb_elf *prog, const struct kb_image *image, Elf *elf, struct kvmbox_error *err)
 {
 	GElf_Ehdr ehdr;
 	int rc, i;
@@ -146,20 +160,26 @@ static int read_program(struct program *prog, const struct kb_image *image, Elf 
 			return kb_fail(err, ENOEXEC, "is dynamically linked, there is no interpreter in the box; link with -static -no-pie");
 		if (phdr.p_type == PT_LOAD)
 			rc = add_segment(prog, image, (unsigned)i, &phdr, err);
+		if (phdr.p_type == PT_NOTE)
+			read_notes(prog, elf, &phdr);
 	}
 	prog->is64 = ehdr.e_ident[EI_CLASS] == ELFCLASS64;
 	prog->entry = ehdr.e_entry;
+	prog->shoff = ehdr.e_shoff;
+	prog->shnum = ehdr.e_shnum;
+	prog->shentsize = ehdr.e_shentsize;
+	prog->shstrndx = ehdr.e_shstrndx;
 	return rc;
 }
 
 /* Ranges do not wrap. Overlapping segments would load by luck of order, and cost time without bound. */
-static int check_overlap(const struct program *prog, struct kvmbox_error *err)
+static int check_overlap(const struct kb_elf *prog, struct kvmbox_error *err)
 {
 	unsigned i, j;
 
 	for (i = 0; i < prog->count; i++)
 		for (j = 0; j < i; j++) {
-			const struct segment *a = &prog->segments[j], *b = &prog->segments[i];
+			const struct kb_elf_segment *a = &prog->segments[j], *b = &prog->segments[i];
 
 			if (b->addr - a->addr < a->size || a->addr - b->addr < b->size)
 				return kb_fail(err, ENOEXEC,
@@ -169,14 +189,14 @@ static int check_overlap(const struct program *prog, struct kvmbox_error *err)
 	return 0;
 }
 
-static int check_segments(const struct program *prog, struct kb_bus *mem, struct kvmbox_error *err)
+static int check_segments(const struct kb_elf *prog, struct kb_bus *mem, struct kvmbox_error *err)
 {
 	unsigned i;
 
 	if (prog->count == 0)
 		return kb_fail(err, ENOEXEC, "has no loadable segment");
 	for (i = 0; i < prog->count; i++) {
-		const struct segment *s = &prog->segments[i];
+		const struct kb_elf_segment *s = &prog->segments[i];
 		char what[24];
 		int rc;
 
@@ -190,25 +210,24 @@ static int check_segments(const struct program *prog, struct kb_bus *mem, struct
 	return check_overlap(prog, err);
 }
 
-static int check_entry(const struct program *prog, struct kvmbox_error *err)
+static int check_entry(const struct kb_elf *prog, uint64_t entry, struct kvmbox_error *err)
 {
 	unsigned i;
 
 	for (i = 0; i < prog->count; i++)
-		if (prog->entry - prog->segments[i].addr < prog->segments[i].size)
+		if (entry - prog->segments[i].addr < prog->segments[i].size)
 			return 0;
 	return kb_fail(err, EINVAL,
 		       "the entry point 0x%" PRIx64 " lies in no loaded segment; the CPU starts with memory mapped one to one, the entry must be a physical address",
-		       prog->entry);
+		       entry);
 }
 
-static int load_program(const struct program *prog, const struct kb_image *image, struct kb_bus *mem,
-			struct kvmbox_error *err)
+int kb_elf_load(const struct kb_elf *prog, const struct kb_image *image, struct kb_bus *mem, struct kvmbox_error *err)
 {
 	unsigned i;
 
 	for (i = 0; i < prog->count; i++) {
-		const struct segment *s = &prog->segments[i];
+		const struct kb_elf_segment *s = &prog->segments[i];
 		int rc = kb_image_load(image, mem, s->addr, s->size, s->off, s->len, err);
 
 		if (rc)
@@ -217,26 +236,39 @@ static int load_program(const struct program *prog, const struct kb_image *image
 	return 0;
 }
 
-int kb_load_elf(const struct kb_image *image, struct kb_bus *mem, struct kb_boot *boot, struct kvmbox_error *err)
+int kb_elf_check(const struct kb_elf *prog, struct kb_bus *mem, uint64_t entry, struct kvmbox_error *err)
 {
-	struct program prog = { 0 };
+	int rc = check_segments(prog, mem, err);
+
+	return rc ? rc : check_entry(prog, entry, err);
+}
+
+int kb_elf_read(struct kb_elf *prog, const struct kb_image *image, struct kvmbox_error *err)
+{
 	Elf *elf;
 	int rc = check_ident(image, err);
 
+	*prog = (struct kb_elf){ 0 };
 	if (rc)
 		return rc;
 	elf_version(EV_CURRENT);
 	elf = elf_begin(image->fd, ELF_C_READ, NULL); /* not mmap: a file cut short meanwhile would be SIGBUS */
 	if (!elf)
 		return kb_fail(err, ENOEXEC, "libelf cannot read it: %s", elf_errmsg(-1));
-	rc = read_program(&prog, image, elf, err);
+	rc = read_program(prog, image, elf, err);
 	elf_end(elf);
-	rc = rc ? rc : check_segments(&prog, mem, err);
-	rc = rc ? rc : check_entry(&prog, err);
-	rc = rc ? rc : load_program(&prog, image, mem, err);
+	return rc;
+}
+
+int kb_load_elf(const struct kb_image *image, const struct kb_elf *prog, struct kb_bus *mem, struct kb_boot *boot,
+		struct kvmbox_error *err)
+{
+	int rc = kb_elf_check(prog, mem, prog->entry, err);
+
+	rc = rc ? rc : kb_elf_load(prog, image, mem, err);
 	if (!rc)
 		*boot = (struct kb_boot){
-			.mode = prog.is64 ? KB_BOOT_LONG64 : KB_BOOT_PROTECTED32, .entry = prog.entry,
+			.mode = prog->is64 ? KB_BOOT_LONG64 : KB_BOOT_PROTECTED32, .entry = prog->entry,
 		};
 	return rc;
 }

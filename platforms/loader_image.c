@@ -37,7 +37,7 @@ int kb_image_open(struct kb_image *image, const char *path, struct kvmbox_error 
 	image->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (image->fd < 0) {
 		rc = errno;
-		return kb_fail(err, rc, "cannot open it: %s; check guest= and the file's permissions", strerror(rc));
+		return kb_fail(err, rc, "cannot open it: %s; check the path and the file's permissions", strerror(rc));
 	}
 	rc = check_file(image, err);
 	if (rc)
@@ -139,7 +139,7 @@ int kb_image_check_range(struct kb_bus *mem, const char *what, uint64_t addr, ui
 		return kb_fail(err, ENOEXEC, "%s wraps: 0x%" PRIx64 " bytes at 0x%" PRIx64, what, size, addr);
 	if (addr < KB_BOOT_AREA_BASE + KB_BOOT_AREA_SIZE && last >= KB_BOOT_AREA_BASE)
 		return kb_fail(err, EADDRINUSE,
-			       "%s (0x%" PRIx64 "-0x%" PRIx64 ") covers 0x%x-0x%x, where the box keeps the GDT and page tables the CPU starts with; link or load it elsewhere, 0x100000 is usual",
+			       "%s (0x%" PRIx64 "-0x%" PRIx64 ") covers 0x%x-0x%x, where the box keeps what the CPU starts with: GDT, page tables, boot information; link or load it elsewhere, 0x100000 is usual",
 			       what, addr, last, KB_BOOT_AREA_BASE, KB_BOOT_AREA_BASE + KB_BOOT_AREA_SIZE - 1);
 	for (;;) {
 		const struct kb_region *r = kb_bus_find(mem, at);

@@ -12,7 +12,10 @@ libkbplatforms_la_SOURCES = \
 	platforms/config.c platforms/config.h \
 	platforms/fw_tables.c platforms/fw_tables.h \
 	platforms/loader.c platforms/loader.h \
-	platforms/loader_elf.c platforms/loader_flat.c \
+	platforms/loader_elf.c platforms/loader_flat.c platforms/loader_kind.c \
+	platforms/loader_linux.c platforms/loader_linux.h platforms/loader_vmlinux.c \
+	platforms/loader_multiboot.c platforms/loader_multiboot2.c platforms/loader_multiboot.h \
+	platforms/loader_place.c platforms/loader_place.h \
 	platforms/loader_image.c platforms/loader_image.h \
 	platforms/pc.c platforms/pc.h platforms/pc_chipset.c platforms/pc_chipset.h \
 	platforms/pc_clocks.c platforms/pc_clocks.h platforms/pc_cpus.c platforms/pc_cpus.h platforms/pc_firmware.c platforms/pc_firmware.h platforms/pc_start.c platforms/pc_start.h \

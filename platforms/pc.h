@@ -6,6 +6,7 @@
  *   0x000C0000-0x000FFFFF  firmware area: RAM; from 0xE0000 on firmware's tables (tables.h), with guest_format=reset
  *                          the end of the image instead
  *   0x00100000-0xBFFFFFFF  RAM
+ *   0xD0000000             PCI configuration space of bus 0 (ECAM), 1 MiB
  *   0xE0000000-0xFEBFFFFF  PCI memory window
  *   0xFEC00000             I/O APIC
  *   0xFED00000             HPET
@@ -55,6 +56,7 @@
 #define KB_PC_FIRMWARE_BASE 0xc0000ull
 #define KB_PC_HIGH_RAM_BASE 0x100000ull
 #define KB_PC_HOLE_BASE 0xc0000000ull
+#define KB_PC_ECAM_BASE 0xd0000000ull
 #define KB_PC_PCI32_BASE 0xe0000000ull
 #define KB_PC_PCI32_END 0xfec00000ull
 #define KB_PC_PCI64_BASE 0x4000000000ull

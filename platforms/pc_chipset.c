@@ -262,7 +262,7 @@ static int make_pci(struct kb_pc *pc, struct kvmbox_error *err)
 	struct kb_pci_bus_config pci = {
 		.mem = &pc->vm->mem, .io = &pc->vm->io, .log = &pc->log, .msi = kb_pc_msi, .msi_opaque = pc,
 		.mem32_base = KB_PC_PCI32_BASE, .mem32_size = KB_PC_PCI32_END - KB_PC_PCI32_BASE,
-		.io_base = KB_PC_PCI_IO_BASE, .io_size = KB_PC_PCI_IO_END - KB_PC_PCI_IO_BASE,
+		.ecam_base = KB_PC_ECAM_BASE, .io_base = KB_PC_PCI_IO_BASE, .io_size = KB_PC_PCI_IO_END - KB_PC_PCI_IO_BASE,
 	};
 	int i, rc = kb_reset_create(&pc->reset, &reset, err);
 

@@ -71,6 +71,8 @@ static int set_clock(struct kb_pc *pc, struct kvmbox_error *err)
 	kb_vcpu_set_step(pc->vcpu, host->step, host->ring0_native);
 	if (!rc && cfg->clock == KVMBOX_CLOCK_STEP)
 		rc = kb_step_supported(pc->vcpu, err);
+	if (!rc && cfg->count == KVMBOX_COUNTING_PMU)
+		rc = kb_vcpu_count_by(pc->vcpu, &kb_perf_linux, err);
 	return rc;
 }
 

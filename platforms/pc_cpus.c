@@ -7,6 +7,7 @@
 
 #include "platforms/pc_chipset.h"
 #include "platforms/pc_clocks.h"
+#include "vcpu/cpu_model.h"
 
 #define CPUID_EXT_EDX_PDPE1GB (1u << 26)
 
@@ -377,6 +378,19 @@ static int add_msrs(struct kb_pc_cpu *cpu, struct kvmbox_error *err)
 	return rc ? rc : kb_msrs_add(&cpu->vcpu->msrs, &deadline, err);
 }
 
+/* KVM may have added to what it was told; for who has asked for something. */
+static void tell_difference(const struct kb_pc *pc, const struct kb_cpuid *wanted)
+{
+	struct kb_cpuid shown;
+	char names[600];
+
+	if (!pc->cfg->cpu || !*pc->cfg->cpu || kb_vcpu_get_cpuid(pc->vcpu, &shown, NULL) < 0)
+		return;
+	kb_cpu_difference(wanted, &shown, names, sizeof(names));
+	if (names[0])
+		kb_logf(&pc->log, KVMBOX_LOG_INFO, "CPUID shows the guest, whatever cpu= says: %s", names);
+}
+
 static int make_cpu(struct kb_pc *pc, unsigned id, const struct kb_cpuid *host, struct kvmbox_error *err)
 {
 	struct kb_vcpu_client client = {
@@ -404,7 +418,10 @@ static int make_cpu(struct kb_pc *pc, unsigned id, const struct kb_cpuid *host, 
 	if (rc)
 		return rc;
 	pc->vcpu = pc->cpu[id].vcpu;
-	return kb_pc_make_clocks(pc, &cpuid, err);
+	rc = kb_pc_make_clocks(pc, &cpuid, err);
+	if (!rc && id == 0)
+		tell_difference(pc, &cpuid);
+	return rc;
 }
 
 static int make_irqchip(struct kb_pc *pc, struct kvmbox_error *err)
@@ -418,6 +435,18 @@ static int make_irqchip(struct kb_pc *pc, struct kvmbox_error *err)
 	return kb_irqchip_create(&pc->irqchip, pc->vm, err);
 }
 
+static int apply_model(struct kb_pc *pc, struct kb_cpuid *cpuid, struct kvmbox_error *err)
+{
+	char missing[KB_CPU_MISSING_MAX];
+	int rc = kb_cpu_apply(cpuid, pc->cfg->cpu, missing, err);
+
+	if (rc)
+		return kb_fail_in(err, rc, "cpu");
+	if (missing[0])
+		kb_logf(&pc->log, KVMBOX_LOG_WARNING, "cpu=%s: KVM on this host does not offer: %s", pc->cfg->cpu, missing);
+	return 0;
+}
+
 int kb_pc_make_cpus(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbox_error *err)
 {
 	struct kb_cpuid cpuid;
@@ -425,7 +454,7 @@ int kb_pc_make_cpus(struct kb_pc *pc, const struct kb_kvm_api *api, struct kvmbo
 	int rc = kb_cpuid_supported(&cpuid, api, pc->vm->kvm_fd, err);
 
 	if (!rc)
-		rc = kb_cpuid_edit(&cpuid, pc->cfg->cpu, err);
+		rc = apply_model(pc, &cpuid, err);
 	if (!rc && pc->cfg->irqchip == KVMBOX_IRQCHIP_KERNEL)
 		rc = make_irqchip(pc, err);
 	if (rc)

@@ -59,10 +59,10 @@ static int place_firmware(struct kb_pc *pc, const struct kb_firmware *fw, struct
 	return 0;
 }
 
-static int load(struct kb_pc *pc, struct kvmbox_error *err)
+static int load(struct kb_pc *pc, const struct kb_tables_config *tables, struct kvmbox_error *err)
 {
 	struct kb_firmware fw = { 0 };
-	int rc = kb_load_guest(&pc->vm->mem, pc->cfg, &pc->boot, &fw, err);
+	int rc = kb_load_guest(&pc->vm->mem, pc->cfg, tables, &pc->boot, &fw, err);
 
 	if (!rc && fw.image)
 		rc = place_firmware(pc, &fw, err);
@@ -107,6 +107,7 @@ static struct kb_tables_config describe(struct kb_pc *pc)
 	};
 
 	kb_bus_read(&pc->vm->mem, KB_HPET_BASE, &t.hpet_id, sizeof(t.hpet_id)); /* low half of its capabilities */
+	t.ecam_base = KB_PC_ECAM_BASE;
 	describe_pci(pc, &t);
 	return t;
 }
@@ -118,31 +119,41 @@ int kb_pc_describe(struct kb_pc *pc, struct kvmbox_error *err)
 	return pc->fw_cfg ? kb_pc_tell_firmware(pc, &t, err) : 0;
 }
 
+static int start_vcpu(struct kb_pc *pc, struct kvmbox_error *err)
+{
+	const struct kb_boot *boot = &pc->boot;
+	int rc;
+
+	switch (boot->mode) {
+	case KB_BOOT_LONG64:
+		rc = kb_vcpu_start_long64(pc->vcpu, boot->entry, KB_BOOT_STACK_TOP, KB_BOOT_GDT, KB_BOOT_PML4, err);
+		break;
+	case KB_BOOT_PROTECTED32:
+		rc = kb_vcpu_start_protected32(pc->vcpu, (uint32_t)boot->entry, KB_BOOT_STACK_TOP, KB_BOOT_GDT, err);
+		break;
+	default:
+		return kb_vcpu_start_reset(pc->vcpu, err);
+	}
+	return rc ? rc : kb_vcpu_start_args(pc->vcpu, boot->ax, boot->bx, boot->si, err);
+}
+
 int kb_pc_start_cpus(struct kb_pc *pc, struct kvmbox_error *err)
 {
+	const struct kb_tables_config t = describe(pc);
 	int rc = kb_pc_park_cpus(pc, err);
 
 	if (rc)
 		return rc;
+	if (!pc->cfg->guest && (pc->cfg->initrd || (pc->cfg->cmdline && *pc->cfg->cmdline)))
+		return kb_fail(err, EINVAL, "initrd= and cmdline= are for a kernel; say guest=PATH, too");
 	if (!pc->cfg->guest)
 		return kb_vcpu_start_reset(pc->vcpu, err);
-	rc = load(pc, err);
+	if (pc->cfg->guest_format != KVMBOX_GUEST_RESET) /* firmware makes its own */
+		rc = kb_tables_write(&pc->vm->mem, &t, err);
+	if (!rc) /* after the tables: a loader may hand on copies */
+		rc = load(pc, &t, err);
 	if (rc)
 		return rc;
-	if (pc->boot.mode != KB_BOOT_REAL16) { /* firmware makes its own */
-		const struct kb_tables_config t = describe(pc);
-
-		rc = kb_tables_write(&pc->vm->mem, &t, err);
-		if (rc)
-			return rc;
-	}
 	kb_boot_write_tables(&pc->vm->mem, &pc->boot, pc->huge1g);
-	switch (pc->boot.mode) {
-	case KB_BOOT_LONG64:
-		return kb_vcpu_start_long64(pc->vcpu, pc->boot.entry, KB_BOOT_STACK_TOP, KB_BOOT_GDT, KB_BOOT_PML4, err);
-	case KB_BOOT_PROTECTED32:
-		return kb_vcpu_start_protected32(pc->vcpu, (uint32_t)pc->boot.entry, KB_BOOT_STACK_TOP, KB_BOOT_GDT, err);
-	default:
-		return kb_vcpu_start_reset(pc->vcpu, err);
-	}
+	return start_vcpu(pc, err);
 }

@@ -77,8 +77,9 @@ bool pacer::behind(uint64_t now_ns, uint64_t lag_ns)
 		m_stats.given_up_ns += lag_ns;
 		m_base_ns += lag_ns;
 	}
-	if (lag_ns < tolerated_ns || (m_warned_ns && now_ns - m_warned_ns < warning_interval_ns))
+	if (lag_ns < tolerated_ns || (m_warned_ns && now_ns - m_warned_ns < m_silence_ns))
 		return false;
+	m_silence_ns = m_warned_ns ? 2 * m_silence_ns : warning_interval_ns; /* who reads it does not want it for ever */
 	m_warned_ns = now_ns;
 	return true;
 }

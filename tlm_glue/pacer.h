@@ -42,6 +42,7 @@ private:
 	bool m_based = false;
 	uint64_t m_base_ps = 0, m_base_ns = 0; /* these two are the same moment */
 	uint64_t m_warned_ns = 0;              /* host time of the last warning, 0: none yet */
+	uint64_t m_silence_ns = 0;             /* no other for so long after it */
 	pace_stats m_stats;
 };
 

@@ -335,7 +335,12 @@ static void xsave_follow(struct kb_cpuid *table, struct kb_cpuid *host)
 
 int kb_cpuid_edit(struct kb_cpuid *table, const char *edits, struct kvmbox_error *err)
 {
-	struct kb_cpuid host = *table, work = *table;
+	return kb_cpuid_edit_from(table, table, edits, err);
+}
+
+int kb_cpuid_edit_from(struct kb_cpuid *table, const struct kb_cpuid *offered, const char *edits, struct kvmbox_error *err)
+{
+	struct kb_cpuid host = *offered, work = *table;
 	const char *p = edits ? edits : "";
 
 	for (p += strspn(p, ", \t\n"); *p; p += strspn(p, ", \t\n")) {

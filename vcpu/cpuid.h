@@ -35,6 +35,9 @@ int kb_cpuid_supported(struct kb_cpuid *table, const struct kb_kvm_api *api, int
  */
 int kb_cpuid_edit(struct kb_cpuid *table, const char *edits, struct kvmbox_error *err);
 
+/* The same for a table that lacks some of what is offered: that can be added. */
+int kb_cpuid_edit_from(struct kb_cpuid *table, const struct kb_cpuid *offered, const char *edits, struct kvmbox_error *err);
+
 /*
  * Makes the table fit the box: APIC id and vCPU count of vcpu_id/vcpu_count in leaves 1, 4, 0xb, 0x1f, 0x8000001e;
  * max leaves consistent, vendor kept, brand string present and NUL-padded; features the box cannot keep (MONITOR, PMU, nested guests, KVM paravirtual features of the kernel's own clock and

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <kvmbox/probe.h>
+#include "vcpu/cpu_model.h"
 
 #ifdef HAVE_CONFIG_H
 #include <config.h>
@@ -173,11 +174,34 @@ static void print_help(FILE *out)
 		"Usage: kvmbox-info [OPTION]\n"
 		"Says whether this host's KVM can run kvmbox, and what is lost where it lacks something.\n"
 		"\n"
+		"  -c, --cpus     list the CPU models of cpu=, and what each would lack on this host\n"
 		"  -j, --json     print JSON\n"
 		"  -h, --help     print this and exit\n"
 		"  -V, --version  print the version and exit\n"
 		"\n"
 		"Exit status: 0 usable, 1 not usable, 2 wrong use.\n");
+}
+
+static int print_cpus(void)
+{
+	static struct kb_cpuid host, table;
+	char missing[KB_CPU_MISSING_MAX];
+	struct kvmbox_error err;
+	int fd = kb_kvm_open(&kb_kvm_linux, &err), rc = fd < 0 ? fd : kb_cpuid_supported(&host, &kb_kvm_linux, fd, &err);
+	size_t i;
+
+	for (i = 0; !rc && kb_cpu_model_name(i); i++) {
+		table = host;
+		rc = kb_cpu_apply(&table, kb_cpu_model_name(i), missing, &err);
+		printf("%-16s %s\n", kb_cpu_model_name(i), kb_cpu_model_about(i));
+		if (!rc && missing[0])
+			printf("%-16s   KVM on this host does not offer: %s\n", "", missing);
+	}
+	if (fd >= 0)
+		kb_kvm_linux.close(fd);
+	if (rc)
+		fprintf(stderr, "kvmbox-info: %s\n", err.msg);
+	return rc ? 1 : 0;
 }
 
 /* What was printed must have arrived, else status says so. */
@@ -192,6 +216,7 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "cpus", no_argument, NULL, 'c' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -201,8 +226,10 @@ int main(int argc, char **argv)
 	void (*print)(const struct kvmbox_probe_result *) = print_text;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "jhV", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "cjhV", options, NULL)) != -1)
 		switch (c) {
+		case 'c':
+			return finish(print_cpus());
 		case 'j':
 			print = print_json;
 			break;

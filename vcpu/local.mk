@@ -6,8 +6,9 @@ libkbvcpu_la_SOURCES = \
 	vcpu/bus.c vcpu/bus.h \
 	vcpu/clock.c vcpu/clock.h vcpu/clock_fixed.c vcpu/clock_host.c vcpu/clock_perf.c \
 	vcpu/clock_step.c vcpu/clock_tsc.c \
+	vcpu/cpu_model.c vcpu/cpu_model.h \
 	vcpu/cpuid.c vcpu/cpuid.h vcpu/cpuid_names.c vcpu/cpuid_names.h \
-	vcpu/error.c vcpu/error.h \
+	vcpu/count.c vcpu/count.h vcpu/error.c vcpu/error.h \
 	vcpu/exit.c vcpu/exit.h \
 	vcpu/guest_tsc.c vcpu/guest_tsc.h vcpu/histogram.c vcpu/histogram.h \
 	vcpu/insn.c vcpu/insn.h \
@@ -28,5 +29,5 @@ kvmboxinclude_HEADERS += vcpu/include/kvmbox/error.h vcpu/include/kvmbox/probe.h
 
 bin_PROGRAMS += kvmbox-info
 kvmbox_info_SOURCES = vcpu/info.c
-kvmbox_info_LDADD = libkvmbox.la
+kvmbox_info_LDADD = libkbvcpu.la $(ZYDIS_LIBS)
 dist_man1_MANS += vcpu/kvmbox-info.1

@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,10 +15,27 @@ static int linux_open(struct perf_event_attr *attr, pid_t pid, int cpu, int grou
 	return (int)syscall(SYS_perf_event_open, attr, pid, cpu, group, flags);
 }
 
+static int linux_notify(int fd, int sig, pid_t tid)
+{
+	struct f_owner_ex owner = { .type = F_OWNER_TID, .pid = tid };
+
+	if (fcntl(fd, F_SETOWN_EX, &owner) < 0 || fcntl(fd, F_SETSIG, sig) < 0)
+		return -1;
+	return fcntl(fd, F_SETFL, O_ASYNC);
+}
+
+static int linux_period(int fd, uint64_t events)
+{
+	return ioctl(fd, PERF_EVENT_IOC_PERIOD, &events);
+}
+
 const struct kb_perf_api kb_perf_linux = {
 	.open = linux_open, .read = read, .close = close, .devices = "/sys/bus/event_source/devices",
-	.paranoid = "/proc/sys/kernel/perf_event_paranoid",
+	.paranoid = "/proc/sys/kernel/perf_event_paranoid", .notify = linux_notify, .period = linux_period,
 };
+
+/* An overflow that does not come: a counter that is to be armed later has to have some. */
+#define NEVER (1ull << 47)
 
 /* One small number in a file; -1: there is none. */
 static long read_number(const char *path)
@@ -87,7 +106,8 @@ static int failed(const struct kb_perf_api *api, int code, struct kvmbox_error *
 	}
 }
 
-int kb_perf_open(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_event event, struct kvmbox_error *err)
+static int open_counters(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_event event, uint64_t period,
+			 struct kvmbox_error *err)
 {
 	uint64_t types[KB_PERF_PMUS];
 	int i, n = core_types(api, types);
@@ -99,7 +119,7 @@ int kb_perf_open(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_
 			.config = (__u64)types[i] << 32 |
 				(event == KB_PERF_CYCLES ? PERF_COUNT_HW_CPU_CYCLES : PERF_COUNT_HW_INSTRUCTIONS),
 			/* Pinned: always on the PMU or in an error, never an estimate. On a hybrid CPU each sleeps elsewhere. */
-			.exclude_host = 1, .pinned = n == 1,
+			.exclude_host = 1, .pinned = n == 1, .sample_period = period,
 		};
 		int fd = api->open(&attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 
@@ -111,6 +131,34 @@ int kb_perf_open(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_
 		}
 		p->fd[p->fds++] = fd;
 	}
+	return 0;
+}
+
+int kb_perf_open(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_event event, struct kvmbox_error *err)
+{
+	return open_counters(p, api, event, 0, err);
+}
+
+int kb_perf_open_overflow(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_event event, int sig, pid_t tid,
+			  struct kvmbox_error *err)
+{
+	int i, rc = open_counters(p, api, event, NEVER, err);
+
+	for (i = 0; !rc && i < p->fds; i++)
+		if (api->notify(p->fd[i], sig, tid) < 0)
+			rc = kb_fail(err, errno, "the performance counters' overflow cannot be made a signal: %s", strerror(errno));
+	if (rc)
+		kb_perf_close(p);
+	return rc;
+}
+
+int kb_perf_arm(const struct kb_perf *p, uint64_t events)
+{
+	int i;
+
+	for (i = 0; i < p->fds; i++)
+		if (p->api->period(p->fd[i], events) < 0)
+			return -errno;
 	return 0;
 }
 

@@ -18,6 +18,9 @@ struct kb_perf_api {
 	int (*close)(int fd);
 	const char *devices; /* /sys/bus/event_source/devices, or a test's own folder */
 	const char *paranoid; /* /proc/sys/kernel/perf_event_paranoid */
+	/* Overflows of fd send sig to the thread; the next one comes after so many events. */
+	int (*notify)(int fd, int sig, pid_t tid);
+	int (*period)(int fd, uint64_t events);
 };
 
 extern const struct kb_perf_api kb_perf_linux;
@@ -38,6 +41,14 @@ struct kb_perf {
  * -EACCES, -EPERM: not allowed; the message says what to do.
  */
 int kb_perf_open(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_event event, struct kvmbox_error *err);
+/*
+ * The same, counters that can overflow: sig then goes to the thread tid, the caller, and ends its KVM_RUN. None comes before
+ * kb_perf_arm().
+ */
+int kb_perf_open_overflow(struct kb_perf *p, const struct kb_perf_api *api, enum kb_perf_event event, int sig, pid_t tid,
+			  struct kvmbox_error *err);
+/* Each counter overflows after so many of its events from now on, not 0, and again. Negative errno. */
+int kb_perf_arm(const struct kb_perf *p, uint64_t events);
 /* Harmless when not open (all 0). */
 void kb_perf_close(struct kb_perf *p);
 /* Events so far, into *count. -EIO: the PMU is taken away (pinned counters, another user). */

@@ -260,11 +260,30 @@ int kb_run_stay(struct kb_vcpu *v, uint64_t ticks, struct kb_stay *stay, struct 
 	return code;
 }
 
+/* Entries in a row that a signal ended where a #BP may wait. Each long enough to deliver it, none as long as the one before: loops do resonate. */
+#define MAX_OWED 16
+
+/* One stay, on the clock. Result as kb_run_stay(). */
+static int run_freely(struct kb_vcpu *v, uint64_t ticks, struct kvmbox_error *err)
+{
+	struct kb_stay stayed;
+	int i, code;
+
+	for (i = 0;; i++) {
+		code = kb_run_stay(v, ticks, &stayed, err);
+		if (code >= 0)
+			kb_clock_account(&v->clock, &stayed);
+		if (code != EINTR || i == MAX_OWED || !kb_step_owes_trap(v))
+			return code;
+		kb_kick_clear(&v->kick);
+		ticks = v->tsc_hz / PROGRESS_HZ * (8 + (unsigned)i) / 8;
+	}
+}
+
 /* Enters the guest up to the deadline. Returns 1 for an exit to handle, 0 to go on, negative: the run ends. */
 static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 {
 	uint64_t ticks = stay(v, kb_clock_ticks(&v->clock, deadline - v->clock.now_ps));
-	struct kb_stay stayed;
 	int code;
 
 	v->stalled = !ticks;
@@ -275,10 +294,9 @@ static int enter(struct kb_vcpu *v, uint64_t deadline, struct kvmbox_error *err)
 	}
 	code = kb_assist_arm(v, err);
 	if (!code)
-		code = kb_run_stay(v, ticks, &stayed, err);
+		code = run_freely(v, ticks, err);
 	if (code < 0)
 		return code;
-	kb_clock_account(&v->clock, &stayed);
 	if (code == EINTR) {
 		v->stats.exits[KB_EXIT_KICK]++;
 		watch_progress(v);
@@ -307,7 +325,7 @@ static int complete_io(struct kb_vcpu *v, struct kvmbox_error *err)
 	int i, rc;
 
 	for (i = 0; i < 64 && v->state == KB_VCPU_IO_PENDING; i++) {
-		if (stepping(v)) {
+		if (stepping(v) || v->count.on) {
 			rc = kb_step_complete(v, err);
 			if (rc)
 				return rc;
@@ -395,9 +413,11 @@ int kb_vcpu_step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return serve(v, err);
 	if (v->init || v->sipi >= 0)
 		return take_signals(v, err);
+	if ((stepping(v) || v->count.on) && v->state == KB_VCPU_IO_PENDING) /* counts, and no PMU counts it */
+		return kb_step_complete(v, err);
+	if (v->count.on && (rc = kb_count_enter(v, err)) != 0)
+		return rc;
 	if (stepping(v)) {
-		if (v->state == KB_VCPU_IO_PENDING)
-			return kb_step_complete(v, err);
 		if (v->step.why & KB_STEP_COUNT && !v->step.left)
 			return end(v, KB_END_COUNTED);
 		if (!v->step.armed && (rc = kb_step_begin(v, err)) != 0)
@@ -417,6 +437,11 @@ int kb_vcpu_step(struct kb_vcpu *v, struct kvmbox_error *err)
 		return kb_step_complete(v, err);
 	if (!rc)
 		rc = stepping(v) ? enter_stepping(v, deadline, err) : enter(v, deadline, err);
+	if (rc >= 0 && v->count.on) {
+		int counted = kb_count_leave(v, rc > 0, err);
+
+		rc = counted ? counted : rc;
+	}
 	return rc > 0 ? serve(v, err) : rc;
 }
 

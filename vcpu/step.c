@@ -391,7 +391,8 @@ static bool stepping_user(struct kb_vcpu *v)
 
 /*
  * A signal came in ring 3 while KVM has an exception to deliver, the trap that ends the step or what the instruction raised. On
- * to its handler before anything else: KVM drops it if registers are set, and takes no interrupt as long as it waits.
+ * to its handler before anything else: KVM drops it if registers are set, and takes no interrupt as long as it waits. KVM does not
+ * tell of a #BP that waits, but RIP is behind the INT3 already.
  */
 static int finish_trap(struct kb_vcpu *v, struct kb_stay *stay, int code, struct kvmbox_error *err)
 {
@@ -402,7 +403,7 @@ static int finish_trap(struct kb_vcpu *v, struct kb_stay *stay, int code, struct
 		rc = call(v, KVM_GET_VCPU_EVENTS, &events, err);
 		if (rc)
 			return rc;
-		if (!events.exception.injected && !events.exception.pending)
+		if (!events.exception.injected && !events.exception.pending && regs(v)->rip == v->step.regs.rip)
 			break;
 		kb_kick_clear(&v->kick);
 		code = kb_run_stay(v, v->tsc_hz / PATIENCE_HZ, stay, err);
@@ -509,6 +510,14 @@ int kb_step_enter(struct kb_vcpu *v, uint64_t budget_ps, struct kvmbox_error *er
 	return code < 0 ? code : after(v, &stay, code, err);
 }
 
+bool kb_step_owes_trap(struct kb_vcpu *v)
+{
+	uint8_t byte;
+
+	return v->sync_regs && v->step.can[0] && by_trap(v, sregs(v)) &&
+		kb_linear_read(v, regs(v)->rip - 1, &byte, 1) == 1 && byte == X86_INT3;
+}
+
 bool kb_step_may_glide(const struct kb_vcpu *v)
 {
 	const struct kb_step *s = &v->step;
@@ -535,7 +544,8 @@ int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err)
 {
 	struct kb_step *s = &v->step;
 	struct kb_stay stay = { .stepped = true };
-	uint64_t n = 1;
+	/* Where it is not stepped, all iterations of a string instruction's exit. */
+	uint64_t n = v->count.on && v->run->exit_reason == KVM_EXIT_IO ? v->run->io.count : 1;
 	int rc;
 
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
@@ -549,6 +559,8 @@ int kb_step_complete(struct kb_vcpu *v, struct kvmbox_error *err)
 		charge(v, &stay, 0, true);
 		return kb_exit_handle(v, err);
 	}
+	if (v->count.on)
+		return kb_count_done(v, n, err);
 	if (s->armed && s->insn.kind == KB_INSN_STRING)
 		n = after_string(v);
 	else if (s->armed && regs(v)->rip == s->regs.rip)
@@ -563,6 +575,8 @@ void kb_step_completed(struct kb_vcpu *v)
 
 	if (v->step.armed)
 		retire(v, &stay, 1, false);
+	else if (v->count.on)
+		kb_count_done(v, 1, NULL);
 }
 
 void kb_step_injected(struct kb_vcpu *v, int vector)

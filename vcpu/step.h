@@ -72,6 +72,12 @@ int kb_step_begin(struct kb_vcpu *v, struct kvmbox_error *err);
 int kb_step_supported(const struct kb_vcpu *v, struct kvmbox_error *err);
 
 /*
+ * A signal came while the guest ran freely: may KVM have a #BP to deliver? It does not tell, and drops it if registers are set: on
+ * to its handler, then, before the guest is stopped or stepped.
+ */
+bool kb_step_owes_trap(struct kb_vcpu *v);
+
+/*
  * One instruction, or the delivery of v->step.vector, or neither (a signal). 1: an exit to handle, in v->run; 0: go on;
  * negative: the run ends. budget_ps: guest time up to the deadline, which string instructions keep.
  */

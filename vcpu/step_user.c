@@ -28,8 +28,13 @@ static bool read_frame(struct kb_vcpu *v, uint64_t at, struct frame *f)
 	return kb_linear_read(v, at, f, sizeof(*f)) == sizeof(*f);
 }
 
+/*
+ * Interrupts in interrupt_bitmap are queued by setting SREGS. KVM adds the one that waits for delivery to it at an exit, a
+ * signal's, but takes none away from kvm_run: the guest would get it again with each SREGS set later on.
+ */
 static void dirty(struct kb_vcpu *v)
 {
+	memset(sregs(v)->interrupt_bitmap, 0, sizeof(sregs(v)->interrupt_bitmap));
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	/* As KVM would have it, had it gone there itself: no shadow ends in ring 3. */
 	v->run->if_flag = v->run->ready_for_interrupt_injection = !!(regs(v)->rflags & X86_EFLAGS_IF);

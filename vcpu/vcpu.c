@@ -70,6 +70,12 @@ int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kv
 	return vcpu_ioctl(v, KVM_SET_CPUID2, (void *)(uintptr_t)&cpuid->head, err);
 }
 
+int kb_vcpu_get_cpuid(struct kb_vcpu *v, struct kb_cpuid *cpuid, struct kvmbox_error *err)
+{
+	cpuid->head.nent = KB_CPUID_MAX;
+	return vcpu_ioctl(v, KVM_GET_CPUID2, &cpuid->head, err);
+}
+
 static int setup(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err)
 {
 	const struct kb_kvm_api *api = v->vm->api;
@@ -130,6 +136,7 @@ void kb_vcpu_destroy(struct kb_vcpu *v)
 	if (!v)
 		return;
 	kb_kick_unbind(&v->kick);
+	kb_count_stop(&v->count);
 	kb_clock_destroy(&v->clock);
 	kb_assist_destroy(v);
 	if (v->run)
@@ -164,6 +171,20 @@ void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native)
 		v->step.why |= KB_STEP_CLOCK;
 }
 
+int kb_vcpu_count_by(struct kb_vcpu *v, const struct kb_perf_api *api, struct kvmbox_error *err)
+{
+	struct kb_perf p;
+	int rc = api ? kb_perf_open(&p, api, KB_PERF_INSNS, err) : 0;
+
+	if (rc)
+		return rc;
+	if (api)
+		kb_perf_close(&p);
+	kb_count_stop(&v->count);
+	v->count = (struct kb_count){ .api = api, .margin = KB_COUNT_MARGIN };
+	return 0;
+}
+
 int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err)
 {
 	int rc = n == UINT64_MAX ? 0 : kb_step_supported(v, err);
@@ -171,7 +192,8 @@ int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err)
 	if (rc)
 		return rc;
 	v->step.left = n;
-	if (n == UINT64_MAX)
+	kb_count_start(v);
+	if (n == UINT64_MAX || v->count.on)
 		v->step.why &= ~(unsigned)KB_STEP_COUNT;
 	else
 		v->step.why |= KB_STEP_COUNT;
@@ -325,7 +347,8 @@ int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uin
 	set_data(&s, flat(GDT_DATA, X86_TYPE_DATA, true, false));
 	s.gdt.base = gdt;
 	s.gdt.limit = GDT_LIMIT;
-	s.cr0 = X86_CR0_PE | X86_CR0_ET | X86_CR0_NE | X86_CR0_MP;
+	s.tr.limit = 0x67; /* this and CR0: as Xen's PVH ABI wants it */
+	s.cr0 = X86_CR0_PE | X86_CR0_ET;
 	return start(v, &s, &r, err);
 }
 
@@ -348,6 +371,19 @@ int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t
 		s.cr4 |= X86_CR4_OSXSAVE;
 	s.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
 	return start(v, &s, &r, err);
+}
+
+int kb_vcpu_start_args(struct kb_vcpu *v, uint32_t eax, uint32_t ebx, uint32_t esi, struct kvmbox_error *err)
+{
+	struct kvm_regs r;
+	int rc = vcpu_ioctl(v, KVM_GET_REGS, &r, err);
+
+	if (rc)
+		return rc;
+	r.rax = eax;
+	r.rbx = ebx;
+	r.rsi = esi;
+	return vcpu_ioctl(v, KVM_SET_REGS, &r, err);
 }
 
 void kb_vcpu_intr(void *vcpu, int pin, bool level)

@@ -19,6 +19,7 @@
 
 #include "vcpu/assist.h"
 #include "vcpu/clock.h"
+#include "vcpu/count.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/guest_tsc.h"
 #include "vcpu/histogram.h"
@@ -97,6 +98,7 @@ struct kb_vcpu {
 	struct kb_clock clock;
 	struct kb_steal steal;
 	struct kb_step step;
+	struct kb_count count;       /* kb_vcpu_stop_after() with a PMU */
 	struct kb_assist assist;
 	struct kb_kick kick;
 	struct kb_view view;         /* what the guest can see of the TSC in a stay */
@@ -132,11 +134,18 @@ void kb_vcpu_set_exit_cost(struct kb_vcpu *v, const uint64_t cost_ps[2]);
 /* How this host steps the guest, from the probe; without it the vCPU cannot be stepped. After the clock was set. */
 void kb_vcpu_set_step(struct kb_vcpu *v, const bool can[2], bool ring0_native);
 /*
+ * kb_vcpu_stop_after() may count by this PMU; NULL: it steps. Opens a counter to see whether there is one, errors as kb_perf_open().
+ * On the thread that will run the vCPU.
+ */
+int kb_vcpu_count_by(struct kb_vcpu *v, const struct kb_perf_api *api, struct kvmbox_error *err);
+/*
  * kb_vcpu_run() ends with KB_END_COUNTED before the instruction that comes after the next n (step.h: what counts); an
  * instruction whose access is under way is the first of them. UINT64_MAX: never, forgets an earlier call. -EOPNOTSUPP.
  */
 int kb_vcpu_stop_after(struct kb_vcpu *v, uint64_t n, struct kvmbox_error *err);
 
+/* The table as KVM shows it to the guest. */
+int kb_vcpu_get_cpuid(struct kb_vcpu *v, struct kb_cpuid *cpuid, struct kvmbox_error *err);
 /* Another table than kb_vcpu_create's, before the first run. */
 int kb_vcpu_set_cpuid(struct kb_vcpu *v, const struct kb_cpuid *cpuid, struct kvmbox_error *err);
 
@@ -145,6 +154,8 @@ int kb_vcpu_start_reset(struct kb_vcpu *v, struct kvmbox_error *err);
 int kb_vcpu_start_protected32(struct kb_vcpu *v, uint32_t eip, uint32_t esp, uint64_t gdt, struct kvmbox_error *err);
 int kb_vcpu_start_long64(struct kb_vcpu *v, uint64_t rip, uint64_t rsp, uint64_t gdt, uint64_t cr3,
 			 struct kvmbox_error *err);
+/* After one of these: registers in which a boot protocol hands something over. */
+int kb_vcpu_start_args(struct kb_vcpu *v, uint32_t eax, uint32_t ebx, uint32_t esi, struct kvmbox_error *err);
 
 /* After INIT: the bootstrap processor (id 0) starts as after reset, others wait for a SIPI. The local APIC stays as it is. */
 int kb_vcpu_start_init(struct kb_vcpu *v, struct kvmbox_error *err);

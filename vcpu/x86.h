@@ -65,6 +65,8 @@ enum x86_vector {
 	X86_VECTOR_MF = 16, X86_VECTOR_AC = 17, X86_VECTOR_XM = 19,
 };
 
+#define X86_INT3 0xcc
+
 #define X86_MSR_TSC_AUX 0xc0000103u
 #define X86_MSR_STAR 0xc0000081u
 #define X86_MSR_LSTAR 0xc0000082u

@@ -24,6 +24,7 @@ kvmbox::function_config identity(const accel::options &o)
 		f.msix_vectors = ACCEL_VECTORS;
 		f.msix_bar = ACCEL_BAR_MSIX;
 	}
+	f.msi_vectors = o.msi ? 1 : 0;
 	return f;
 }
 
@@ -35,13 +36,13 @@ uint64_t in_ps(const sc_time &t)
 // A register is 32 or (half of a pair) 64 bits wide.
 bool is_pair(uint64_t offset)
 {
-	return offset == ACCEL_REG_DESC_ADDR || (offset >= ACCEL_REG_JOB_START_PS && offset <= ACCEL_REG_JOB_DURATION_PS);
+	return offset == ACCEL_REG_DESC_ADDR || offset == ACCEL_REG_RING_ADDR || (offset >= ACCEL_REG_JOB_START_PS && offset <= ACCEL_REG_JOB_DURATION_PS);
 }
 
 } // namespace
 
 accel::accel(sc_core::sc_module_name name, kvmbox::box &pc, options o)
-	: pci_device(name, pc, identity(o)), m_window(ACCEL_WINDOW_SIZE)
+	: pci_device(name, pc, identity(o)), m_window(ACCEL_WINDOW_SIZE), m_one_vector(o.msi && !o.msix)
 {
 	SC_THREAD(work);
 }
@@ -104,6 +105,11 @@ uint32_t accel::read_register(uint64_t offset)
 	case ACCEL_REG_JOB_DURATION_PS + 4: return uint32_t((m_end_ps - m_start_ps) >> 32);
 	case ACCEL_REG_MAX_LENGTH: return ACCEL_MAX_LENGTH;
 	case ACCEL_REG_SCRATCH: return m_scratch;
+	case ACCEL_REG_RING_ADDR: return uint32_t(m_ring_addr);
+	case ACCEL_REG_RING_ADDR + 4: return uint32_t(m_ring_addr >> 32);
+	case ACCEL_REG_RING_ENTRIES: return m_ring_entries;
+	case ACCEL_REG_RING_TAIL: return m_tail;
+	case ACCEL_REG_RING_HEAD: return m_head;
 	default: return 0;
 	}
 }
@@ -112,9 +118,7 @@ void accel::write_register(uint64_t offset, uint32_t value)
 {
 	switch (offset) {
 	case ACCEL_REG_CTRL:
-		if (value & ACCEL_CTRL_RESET)
-			reset();
-		m_ctrl = value & ACCEL_CTRL_ENABLE;
+		write_ctrl(value);
 		break;
 	case ACCEL_REG_INT_ENABLE:
 		m_int_enable = value & (ACCEL_INT_DONE | ACCEL_INT_ERROR);
@@ -141,25 +145,84 @@ void accel::write_register(uint64_t offset, uint32_t value)
 	case ACCEL_REG_SCRATCH:
 		m_scratch = value;
 		break;
+	case ACCEL_REG_RING_ADDR:
+		m_ring_addr = (m_ring_addr & ~0xffffffffull) | value;
+		break;
+	case ACCEL_REG_RING_ADDR + 4:
+		m_ring_addr = (m_ring_addr & 0xffffffff) | uint64_t(value) << 32;
+		break;
+	case ACCEL_REG_RING_ENTRIES:
+		m_ring_entries = value;
+		break;
+	case ACCEL_REG_RING_TAIL:
+		ring_tail(value);
+		break;
 	default: // read-only or nothing there
 		break;
 	}
 }
 
-void accel::doorbell(uint32_t count)
+void accel::write_ctrl(uint32_t value)
 {
-	if (!(m_ctrl & ACCEL_CTRL_ENABLE) || count == 0 || count > ACCEL_MAX_DESCRIPTORS ||
-	    (m_status & ACCEL_STATUS_BUSY) || m_desc_addr % sizeof(accel_desc)) {
-		m_last_error = ACCEL_ERR_DOORBELL;
-		m_status |= ACCEL_STATUS_ERROR;
-		raise(ACCEL_INT_ERROR);
+	if (value & ACCEL_CTRL_RESET)
+		reset();
+	value &= ACCEL_CTRL_ENABLE | ACCEL_CTRL_RING;
+	if (m_status & ACCEL_STATUS_BUSY)
+		value = (value & ~ACCEL_CTRL_RING) | (m_ctrl & ACCEL_CTRL_RING);
+	else if ((value & ~m_ctrl & ACCEL_CTRL_RING) && !ring_on())
+		value &= ~ACCEL_CTRL_RING;
+	m_ctrl = value;
+}
+
+bool accel::ring_on()
+{
+	if (m_ring_entries < 2 || m_ring_entries > ACCEL_MAX_RING || m_ring_addr % sizeof(accel_desc)) {
+		refuse();
+		return false;
+	}
+	m_job_addr = m_ring_addr;
+	m_job_count = m_ring_entries;
+	m_head = m_tail = 0;
+	return true;
+}
+
+void accel::ring_tail(uint32_t tail)
+{
+	const uint32_t on = ACCEL_CTRL_ENABLE | ACCEL_CTRL_RING;
+
+	if ((m_ctrl & on) != on || tail >= m_job_count || (m_status & ACCEL_STATUS_HALTED)) {
+		refuse();
 		return;
 	}
-	m_status |= ACCEL_STATUS_BUSY;
-	m_start_ps = in_ps(sc_time_stamp());
+	m_tail = tail;
+	if (m_tail != m_head && !(m_status & ACCEL_STATUS_BUSY))
+		start();
+}
+
+void accel::doorbell(uint32_t count)
+{
+	if ((m_ctrl & (ACCEL_CTRL_ENABLE | ACCEL_CTRL_RING)) != ACCEL_CTRL_ENABLE || count == 0 ||
+	    count > ACCEL_MAX_DESCRIPTORS || (m_status & ACCEL_STATUS_BUSY) || m_desc_addr % sizeof(accel_desc)) {
+		refuse();
+		return;
+	}
 	m_job_count = count;
 	m_job_addr = m_desc_addr;
 	m_job_proc_ps = m_proc_ps;
+	m_start_ps = in_ps(sc_time_stamp());
+	start();
+}
+
+void accel::refuse()
+{
+	m_last_error = ACCEL_ERR_DOORBELL;
+	m_status |= ACCEL_STATUS_ERROR;
+	raise(ACCEL_INT_ERROR);
+}
+
+void accel::start()
+{
+	m_status |= ACCEL_STATUS_BUSY;
 	m_job_generation = m_generation;
 	m_start.notify(sc_core::SC_ZERO_TIME);
 }
@@ -169,7 +232,9 @@ void accel::reset()
 	m_generation++;
 	m_status = m_int_enable = m_int_status = m_completed = m_last_error = m_scratch = 0;
 	m_proc_ps = ACCEL_PROC_PS_DEFAULT;
-	m_desc_addr = m_start_ps = m_end_ps = 0;
+	m_ring_entries = m_tail = m_head = 0;
+	m_desc_addr = m_ring_addr = m_start_ps = m_end_ps = 0;
+	m_ctrl = 0;
 	m_start.cancel();
 	m_abort.notify();
 	update_intx();
@@ -179,7 +244,7 @@ void accel::raise(uint32_t cause)
 {
 	m_int_status |= cause;
 	if (m_int_enable & cause)
-		interrupt(cause == ACCEL_INT_DONE ? ACCEL_VECTOR_DONE : ACCEL_VECTOR_ERROR);
+		interrupt(cause == ACCEL_INT_DONE || m_one_vector ? ACCEL_VECTOR_DONE : ACCEL_VECTOR_ERROR);
 }
 
 // INTA is a level; interrupt() has raised it, if the driver enabled no MSI-X.
@@ -195,7 +260,11 @@ void accel::work()
 {
 	for (;;) {
 		wait(m_start);
-		run_list();
+		m_running = m_job_generation;
+		if (m_ctrl & ACCEL_CTRL_RING)
+			run_ring();
+		else
+			run_list();
 	}
 }
 
@@ -205,7 +274,6 @@ void accel::run_list()
 	measurement m = { 0, start, start, sc_core::SC_ZERO_TIME, 0 };
 	bool irq = false;
 
-	m_running = m_job_generation;
 	for (uint32_t i = 0; i < m_job_count && !m.error; i++) {
 		accel_desc d{};
 
@@ -217,10 +285,43 @@ void accel::run_list()
 		if (irq && !m.error && i + 1 < m_job_count)
 			raise(ACCEL_INT_DONE);
 	}
-	m.end = sc_time_stamp();
+	end_job(m, irq, true);
+}
+
+// A descriptor is a job here: what it takes is latched when the device gets to it.
+void accel::run_ring()
+{
+	bool last = false;
+
+	while (!last) {
+		const sc_time start = sc_time_stamp();
+		measurement m = { 0, start, start, sc_core::SC_ZERO_TIME, 0 };
+		accel_desc d{};
+
+		m_job_proc_ps = m_proc_ps;
+		m_start_ps = in_ps(start);
+		m.error = run_descriptor(m_job_addr + m_head * sizeof(d), d);
+		if (aborted())
+			return;
+		m.bytes = d.length;
+		if (d.status == ACCEL_PENDING) {
+			m_status |= ACCEL_STATUS_HALTED;
+			last = true;
+		} else {
+			m_head = (m_head + 1) % m_job_count;
+			last = m_head == m_tail;
+		}
+		end_job(m, d.flags & ACCEL_FLAG_IRQ, last);
+	}
+}
+
+void accel::end_job(const measurement &m, bool irq, bool last)
+{
 	m_jobs.push_back(m);
-	m_end_ps = in_ps(m.end);
-	m_status &= ~ACCEL_STATUS_BUSY;
+	m_jobs.back().end = sc_time_stamp();
+	m_end_ps = in_ps(sc_time_stamp());
+	if (last)
+		m_status &= ~ACCEL_STATUS_BUSY;
 	if (m.error) {
 		m_last_error = m.error;
 		m_status |= ACCEL_STATUS_ERROR;
@@ -230,19 +331,24 @@ void accel::run_list()
 	}
 }
 
-// One descriptor from fetch to status word. Returns ACCEL_PENDING (0) for success, else what went wrong.
+// One descriptor from fetch to status word. Returns ACCEL_PENDING (0) for success, else what went wrong; d.status is what
+// was written to memory, or ACCEL_PENDING.
 uint32_t accel::run_descriptor(uint64_t address, accel_desc &d)
 {
 	std::vector<uint8_t> data;
 	uint32_t status;
 
-	if (!dma_read(address, &d, sizeof(d)))
+	if (!dma_read(address, &d, sizeof(d))) {
+		d.status = ACCEL_PENDING;
 		return ACCEL_ERR_DMA;
+	}
+	d.status = ACCEL_PENDING;
 	status = execute(d, data);
 	if (aborted())
 		return status;
 	if (!dma_write(address + offsetof(accel_desc, status), &status, sizeof(status)))
 		return ACCEL_ERR_DMA;
+	d.status = status;
 	m_completed++;
 	return status == ACCEL_OK ? 0 : status;
 }

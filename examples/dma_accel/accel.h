@@ -19,7 +19,8 @@ public:
 	};
 
 	struct options {
-		bool msix = true;        // false: the driver falls back to INTx
+		bool msix = true;        // false: the driver falls back to MSI or INTx
+		bool msi = false;        // a single vector for both events
 	};
 
 	accel(sc_core::sc_module_name name, kvmbox::box &pc, options o);
@@ -35,13 +36,20 @@ private:
 	void write(unsigned bar, uint64_t offset, unsigned len, uint64_t value, sc_core::sc_time &delay) override;
 	uint32_t read_register(uint64_t offset);
 	void write_register(uint64_t offset, uint32_t value);
+	void write_ctrl(uint32_t value);
 	void doorbell(uint32_t count);
+	bool ring_on();
+	void ring_tail(uint32_t tail);
+	void refuse();
+	void start();
 	void reset();
 	void raise(uint32_t cause);
 	void update_intx();
 
 	void work();
 	void run_list();
+	void run_ring();
+	void end_job(const measurement &m, bool irq, bool last);
 	uint32_t run_descriptor(uint64_t address, accel_desc &d);
 	uint32_t execute(const accel_desc &d, std::vector<uint8_t> &data);
 	bool process(const accel_desc &d, std::vector<uint8_t> &data);
@@ -49,12 +57,14 @@ private:
 
 	uint32_t m_ctrl = 0, m_status = 0, m_int_enable = 0, m_int_status = 0, m_completed = 0, m_last_error = 0;
 	uint32_t m_proc_ps = ACCEL_PROC_PS_DEFAULT, m_scratch = 0;
-	uint64_t m_desc_addr = 0, m_start_ps = 0, m_end_ps = 0;
+	uint32_t m_ring_entries = 0, m_tail = 0, m_head = 0;
+	uint64_t m_desc_addr = 0, m_ring_addr = 0, m_start_ps = 0, m_end_ps = 0;
 	std::vector<uint8_t> m_window;
 
 	// The job under way, latched at the doorbell.
 	uint32_t m_job_count = 0, m_job_proc_ps = 0;
-	uint64_t m_job_addr = 0;
+	uint64_t m_job_addr = 0;     // the ring's, while CTRL.RING is set
+	const bool m_one_vector;
 	unsigned m_generation = 0, m_job_generation = 0;
 	unsigned m_running = 0; // the worker's; CTRL.RESET makes m_generation differ: its job is dead
 	sc_core::sc_event m_start, m_abort;

@@ -23,14 +23,35 @@
  *
  * A doorbell with CTRL.ENABLE off, with n = 0 or n > ACCEL_MAX_DESCRIPTORS, while BUSY, or with DESC_ADDR not a multiple of
  * 32 starts nothing: LAST_ERROR = ACCEL_ERR_DOORBELL, STATUS.ERROR set, ERROR raised. A running job is not disturbed.
+ *
+ * The ring (since version 1.1) is for a driver that adds work while other work is under way. Write RING_ADDR and
+ * RING_ENTRIES, then CTRL.ENABLE | CTRL.RING: RING_HEAD = RING_TAIL = 0, and until CTRL.RING is cleared DOORBELL starts
+ * nothing, as above. Put descriptors at the tail, then write RING_TAIL, the index behind the last one. The device works while
+ * RING_HEAD differs from RING_TAIL, and is BUSY meanwhile: it treats the descriptor at RING_HEAD as in step 2, moves on to the
+ * next one, whatever the outcome, and raises DONE if the descriptor succeeded and has ACCEL_FLAG_IRQ; if it failed, sets
+ * LAST_ERROR and STATUS.ERROR and raises ERROR. JOB_* are of the last descriptor. Only when a descriptor cannot be
+ * read, or its status not be written, the ring halts: RING_HEAD stays there and STATUS.HALTED is set, until CTRL.RESET.
+ * CTRL.RING set with RING_ENTRIES or RING_ADDR unfit stays clear, RING_TAIL written with no such index, CTRL.ENABLE or
+ * CTRL.RING off, or HALTED stays as it was: both are reported like a doorbell that starts nothing. CTRL.RING does not change
+ * while BUSY.
  */
 #ifndef ACCEL_REGS_H
 #define ACCEL_REGS_H
 
+#if defined(__KERNEL__) /* Linux distinguishes byte orders */
+#include <linux/types.h>
+typedef __le16 accel_le16;
+typedef __le32 accel_le32;
+typedef __le64 accel_le64;
+#else
 #ifdef __cplusplus
 #include <cstdint>
 #else
 #include <stdint.h>
+#endif
+typedef uint16_t accel_le16;
+typedef uint32_t accel_le32;
+typedef uint64_t accel_le64;
 #endif
 
 #define ACCEL_VENDOR_ID 0x4b58u   /* "KX"; not assigned by the PCI-SIG */
@@ -68,32 +89,39 @@ enum accel_reg {
 	ACCEL_REG_JOB_DURATION_PS = 0x40,  /* RO, 64-bit: their difference */
 	ACCEL_REG_MAX_LENGTH = 0x48,       /* RO: ACCEL_MAX_LENGTH */
 	ACCEL_REG_SCRATCH = 0x4c,          /* RW: no effect; reset 0 */
+	ACCEL_REG_RING_ADDR = 0x50,        /* RW, 64-bit: guest-physical address of the ring, multiple of 32; latched by CTRL.RING; reset 0 */
+	ACCEL_REG_RING_ENTRIES = 0x58,     /* RW: 2-ACCEL_MAX_RING; latched by CTRL.RING; reset 0 */
+	ACCEL_REG_RING_TAIL = 0x5c,        /* RW: 0 to entries - 1; reset 0 */
+	ACCEL_REG_RING_HEAD = 0x60,        /* RO: the descriptor the device is at, or will be; reset 0 */
 };
 
 #define ACCEL_ID 0x4b584143u
-#define ACCEL_VERSION 0x00010000u
+#define ACCEL_VERSION 0x00010001u
 #define ACCEL_PROC_PS_DEFAULT 250u      /* 4 GB/s */
 #define ACCEL_MAX_LENGTH 0x100000u      /* bytes of one descriptor */
 #define ACCEL_MAX_DESCRIPTORS 256u
+#define ACCEL_MAX_RING 4096u            /* descriptors; one is always free: head = tail is empty */
 
 #define ACCEL_CTRL_ENABLE 0x1u
 #define ACCEL_CTRL_RESET 0x2u /* reads 0. Aborts a job, registers to reset values; the window's content stays */
+#define ACCEL_CTRL_RING 0x4u
 
 #define ACCEL_STATUS_BUSY 0x1u
 #define ACCEL_STATUS_ERROR 0x2u
+#define ACCEL_STATUS_HALTED 0x4u
 
 #define ACCEL_INT_DONE 0x1u
 #define ACCEL_INT_ERROR 0x2u
 
 /* 32 bytes, little endian, 32-byte aligned. */
 struct accel_desc {
-	uint64_t src;     /* guest-physical address, or offset in the window */
-	uint64_t dst;     /* likewise */
-	uint32_t length;  /* bytes, 1-ACCEL_MAX_LENGTH, any alignment */
-	uint16_t opcode;  /* enum accel_opcode */
-	uint16_t flags;   /* ACCEL_FLAG_*; other bits are ignored */
-	uint32_t operand; /* add: low 8 bits; xor: 4-byte key */
-	uint32_t status;  /* written by the device: enum accel_status; the driver clears it before the doorbell */
+	accel_le64 src;     /* guest-physical address, or offset in the window */
+	accel_le64 dst;     /* likewise */
+	accel_le32 length;  /* bytes, 1-ACCEL_MAX_LENGTH, any alignment */
+	accel_le16 opcode;  /* enum accel_opcode */
+	accel_le16 flags;   /* ACCEL_FLAG_*; other bits are ignored */
+	accel_le32 operand; /* add: low 8 bits; xor: 4-byte key */
+	accel_le32 status;  /* written by the device: enum accel_status; the driver clears it before the doorbell */
 };
 
 /* Source and destination may be the same range; if they overlap otherwise the result is undefined. */

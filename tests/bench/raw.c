@@ -8,6 +8,7 @@
 
 #include "platforms/boot.h"
 #include "platforms/config.h"
+#include "platforms/tables.h"
 #include "tests/bench/accesses.h"
 #include "vcpu/vcpu.h"
 
@@ -22,6 +23,7 @@ static int make(struct raw *r, const char *guest, struct kvmbox_error *err)
 {
 	static const struct kb_vcpu_client none;
 	struct kvmbox_config cfg;
+	const struct kb_tables_config tables = { .ram_below_4g = RAM_SIZE };
 	struct kb_boot boot;
 	struct kb_firmware fw;
 	struct kb_cpuid cpuid;
@@ -41,7 +43,7 @@ static int make(struct raw *r, const char *guest, struct kvmbox_error *err)
 	kvmbox_config_init(&cfg);
 	rc = kvmbox_config_set(&cfg, "guest", guest, err);
 	if (!rc)
-		rc = kb_load_guest(&r->vm->mem, &cfg, &boot, &fw, err);
+		rc = kb_load_guest(&r->vm->mem, &cfg, &tables, &boot, &fw, err);
 	kvmbox_config_clear(&cfg);
 	if (rc)
 		return rc;

@@ -123,6 +123,13 @@ static void acpi(void)
 		else if (is(at, "HPET")) {
 			CHECK(14, get32(get32(at + 44)) == get32(at + 36)); /* its capabilities */
 			printf("HPET: at %x\n", get32(at + 44));
+		} else if (is(at, "MCFG")) {
+			uint64_t ecam = mmio_read64(at + 44);
+
+			CHECK(15, get32(at + 4) == 60 && get32(at + 52) == 0); /* segment 0, bus 0 only */
+			CHECK(16, mmio_read32(ecam) == pci_read32(0, 0) && mmio_read16(ecam + PCI_DEVICE) == pci_read16(0, PCI_DEVICE));
+			CHECK(17, mmio_read32(ecam + 0x100) == 0xffffffff && mmio_read32(ecam + 0xff000) == 0xffffffff);
+			printf("MCFG: at %lx\n", ecam);
 		}
 	}
 }

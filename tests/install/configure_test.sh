@@ -34,8 +34,6 @@ no_libelf() { without=libelf; conf 1; expect "$tmp/out" 'error: libelf is missin
 testcase without_libelf no_libelf
 no_jansson() { without=jansson; conf 1; expect "$tmp/out" 'error: jansson .*is missing.*apt-get install libjansson-dev'; }
 testcase without_jansson no_jansson
-no_zydis() { conf 1 ac_cv_header_Zydis_Zydis_h=no; sed -i /Zydis/d "$tmp/cache"; expect "$tmp/out" 'error: Zydis .*is missing.*apt-get install libzydis-dev'; }
-testcase without_zydis no_zydis
 no_libnbd() { without=libnbd; conf 1 --without-systemc; expect "$tmp/out" 'error: libnbd is missing' && expect "$tmp/out" 'apt-get install libnbd-dev.*--without-libnbd and do without NBD disks'; }
 testcase without_libnbd no_libnbd
 no_slirp() { without=slirp; conf 1 --without-systemc; expect "$tmp/out" 'error: slirp is missing' && expect "$tmp/out" 'apt-get install libslirp-dev libglib2.0-dev.*--without-slirp'; }
@@ -44,6 +42,8 @@ no_libpcap() { without=libpcap; conf 1 --without-systemc; expect "$tmp/out" 'err
 testcase without_libpcap no_libpcap
 lean() { without=slirp; conf 0 --without-systemc --without-libnbd --without-slirp --without-libpcap; expect "$tmp/out" 'back ends *libnbd no, slirp no, libpcap no'; }
 testcase back_ends_switched_off lean
+no_zydis() { conf 1 ac_cv_header_Zydis_Zydis_h=no; sed -i /Zydis/d "$tmp/cache"; expect "$tmp/out" 'error: Zydis .*is missing.*apt-get install libzydis-dev'; }
+testcase without_zydis no_zydis
 no_systemc() { without=systemc; conf 1; expect "$tmp/out" 'error: SystemC with TLM-2.0 is missing.*systemc'; expect "$tmp/out" 'apt-get install libsystemc-dev.*--without-systemc'; }
 testcase without_systemc no_systemc
 no_tlm() { without=tlm; conf 1; expect "$tmp/out" "error: SystemC with TLM-2.0 is missing.*tlm"; }

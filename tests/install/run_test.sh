@@ -72,6 +72,26 @@ no_network() {
 }
 testcase packages_cannot_be_installed no_network
 
+linux() {
+	fresh
+	mkdir -p "$tmp/tree/examples/linux" "$tmp/tree/build/examples/linux_driver"
+	echo "echo /images" >"$tmp/tree/examples/linux/images.sh"
+	driver=$tmp/tree/build/examples/linux_driver/linux_driver
+	printf '#!/bin/sh\necho "linux_driver $*" >>"%s"\nexit 3\n' "$tmp/calls" >"$driver"
+	chmod +x "$driver"
+	run 3 linux check intx ram=256M
+	expect "$tmp/calls" '^linux_driver guest=/images/vmlinux initrd=/images/test.cpio check intx ram=256M$'
+	run 3 linux
+	expect "$tmp/calls" '^linux_driver guest=/images/vmlinux initrd=/images/shell.cpio$'
+	run 3 linux full
+	expect "$tmp/calls" '^linux_driver guest=/images/vmlinux initrd=/images/full.cpio$'
+	: >"$tmp/calls"
+	echo "exit 1" >"$tmp/tree/examples/linux/images.sh"
+	run 1 linux
+	! grep -q linux_driver "$tmp/calls" || fail "it went on without a kernel"
+}
+testcase linux_boots_an_image linux
+
 passing() { fresh; run 0 check; last_line "3 passed, 0 failed, 2 skipped"; }
 testcase check_passes passing
 arguments() { fresh; run 0 check TESTS=tests/unit/bus_test; expect "$tmp/calls" '^make .*check TESTS=tests/unit/bus_test'; }

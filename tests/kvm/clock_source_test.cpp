@@ -65,4 +65,19 @@ TEST_F(source, perf_counts_or_is_refused)
 	}
 }
 
+// Likewise what stops by count are counted by.
+TEST_F(source, counts_by_the_pmu_or_is_refused)
+{
+	set("count", "pmu");
+	set("guest", guest_path("script.elf"));
+	if (create() < 0) {
+		EXPECT_TRUE(says("performance counters") || says("perf_event_paranoid")) << err.msg;
+		EXPECT_EQ(box, nullptr);
+		return;
+	}
+	EXPECT_NE(box->pc->vcpu->count.api, nullptr);
+	ASSERT_EQ(kvmbox_stop_after(box, 100000, &err), 0) << err.msg;
+	ASSERT_EQ(run(), 0) << err.msg;
+}
+
 } // namespace

@@ -1,8 +1,10 @@
 # KVM tests: tiny guests on the real /dev/kvm; they skip where it is not usable.
 KVM_TESTS = \
 	tests/kvm/assist_test \
+	tests/kvm/boot_test \
 	tests/kvm/box_test \
 	tests/kvm/clock_source_test \
+	tests/kvm/count_pmu_test \
 	tests/kvm/function_test \
 	tests/kvm/guest_test \
 	tests/kvm/guest_tsc_test \
@@ -12,6 +14,7 @@ KVM_TESTS = \
 	tests/kvm/seabios_test \
 	tests/kvm/stats_test \
 	tests/kvm/step_hostile_test \
+	tests/kvm/step_signals_test \
 	tests/kvm/step_test \
 	tests/kvm/vcpu_test \
 	tests/kvm/vm_test
@@ -22,6 +25,7 @@ noinst_HEADERS += tests/kvm/box_fixture.h tests/kvm/rival.h tests/kvm/step_fixtu
 
 # These run the programs of tests/guest.
 BOX_TEST_CPPFLAGS = $(AM_CPPFLAGS) -DGUESTS='"$(abs_builddir)/tests/guest"'
+tests_kvm_boot_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_box_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_clock_source_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)
 tests_kvm_function_test_CPPFLAGS = $(BOX_TEST_CPPFLAGS)

@@ -428,6 +428,8 @@ TEST(info, program)
 	EXPECT_EQ(run("--json", out), want);
 	EXPECT_EQ(out.front(), '{');
 	EXPECT_NE(out.find(want ? "\"usable\": false" : "\"usable\": true"), std::string::npos) << out;
+	EXPECT_EQ(run("--cpus", out), want);
+	EXPECT_EQ(out.find("x86-64-v3 ") != std::string::npos, want == 0) << out;
 	EXPECT_EQ(run("--help > /dev/full", out), 2);
 	EXPECT_EQ(run("--json > /dev/full", out), 2);
 }

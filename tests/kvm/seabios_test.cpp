@@ -115,7 +115,7 @@ TEST_F(seabios, no_bootable_device)
 			names += memory(peek<uint32_t>(gpa + 36), 4) + " ";
 		}
 	}
-	EXPECT_EQ(names, "FACP DSDT FACS APIC HPET ");
+	EXPECT_EQ(names, "FACP DSDT FACS APIC HPET MCFG ");
 	size_t smbios = 0; // its code has the signature as well
 	while (smbios < f.size() && (f.compare(smbios, 5, "_SM3_") || sum(f.substr(smbios, 24))))
 		smbios += 16;

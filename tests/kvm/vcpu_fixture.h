@@ -128,7 +128,7 @@ protected:
 	}
 	void load(const uint8_t *start, const uint8_t *end)
 	{
-		kb_boot boot{KB_BOOT_LONG64, code_gpa};
+		kb_boot boot{KB_BOOT_LONG64, code_gpa, 0, 0, 0};
 		kb_bus_write(&vm->mem, code_gpa, start, static_cast<size_t>(end - start));
 		kb_boot_write_tables(&vm->mem, &boot, false);
 		ASSERT_EQ(kb_vcpu_start_long64(v, code_gpa, 0x60000, KB_BOOT_GDT, KB_BOOT_PML4, &err), 0) << err.msg;

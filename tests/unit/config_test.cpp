@@ -53,6 +53,8 @@ TEST_F(config, defaults)
 	EXPECT_TRUE(c.hugepages);
 	EXPECT_EQ(c.guest, nullptr);
 	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_AUTO);
+	EXPECT_EQ(c.initrd, nullptr);
+	EXPECT_STREQ(c.cmdline, "");
 	EXPECT_EQ(c.guest_base, 0x100000u);
 	EXPECT_EQ(c.guest_entry, 0x100000u);
 	EXPECT_STREQ(c.cpu, "");
@@ -152,6 +154,34 @@ TEST_F(config, times)
 	EXPECT_TRUE(says("ps, ns, us, ms or s")) << err.msg;
 	EXPECT_EQ(set("quantum", "1.5ps"), -EINVAL);
 	EXPECT_TRUE(says("whole number of picoseconds")) << err.msg;
+}
+
+TEST_F(config, kernel_keys)
+{
+	EXPECT_EQ(parse("guest_format=linux initrd='my disk.img' cmdline=\"console=ttyS0  a='b c'\""), 0) << err.msg;
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_LINUX);
+	EXPECT_STREQ(c.initrd, "my disk.img");
+	EXPECT_STREQ(c.cmdline, "console=ttyS0  a='b c'");
+	EXPECT_EQ(set("guest_format", "multiboot"), 0);
+	EXPECT_EQ(c.guest_format, KVMBOX_GUEST_MULTIBOOT);
+	EXPECT_EQ(set("initrd", ""), 0);
+	EXPECT_EQ(c.initrd, nullptr);
+}
+
+TEST_F(config, the_command_line_can_be_added_to)
+{
+	EXPECT_EQ(parse("cmdline+=one cmdline+='two three' cmdline+="), 0) << err.msg;
+	EXPECT_STREQ(c.cmdline, "one two three");
+	EXPECT_EQ(set("cmdline+", c.cmdline), 0); // the old value itself
+	EXPECT_STREQ(c.cmdline, "one two three one two three");
+	EXPECT_EQ(parse("cmdline=anew cmdline+=a=b"), 0) << err.msg;
+	EXPECT_STREQ(c.cmdline, "anew a=b");
+	EXPECT_EQ(set("initrd+", "x"), -EINVAL);
+	EXPECT_TRUE(says("there is no key")) << err.msg;
+	free(c.cmdline);
+	c.cmdline = nullptr; // as a struct filled in by hand may have it
+	EXPECT_EQ(set("cmdline+", "x"), 0);
+	EXPECT_STREQ(c.cmdline, "x");
 }
 
 TEST_F(config, clocks_of_the_guest)
@@ -530,8 +560,8 @@ TEST_F(config, help_is_an_aligned_table_of_all_keys)
 		if (lines == 0)
 			continue;
 		std::string key = line.substr(0, line.find(' '));
-		const bool any = key == "guest" || key == "cpu" || key == "stats_json" || key == "fw_cfg" || key == "disk" ||
-				 key == "disk2";
+		const bool any = key == "guest" || key == "initrd" || key == "cmdline" || key == "cpu" || key == "stats_json" ||
+				 key == "fw_cfg" || key == "disk" || key == "disk2";
 		EXPECT_EQ(set(key.c_str(), "\x01"), any ? 0 : -EINVAL) << key;
 		EXPECT_FALSE(says("there is no key")) << err.msg;
 	}

@@ -169,6 +169,19 @@ TEST_F(fw_tables, e820)
 	EXPECT_EQ(le(e, 36, 4), 1u);
 }
 
+TEST_F(fw_tables, e820_reserves_the_ecam)
+{
+	kb_tables_config cfg = pc();
+	cfg.ecam_base = 0xd0000000;
+	ASSERT_EQ(kb_fw_tables_add(f, &cfg, &err), 0) << err.msg;
+	read_files();
+	const bytes e = files["etc/e820"];
+	ASSERT_EQ(e.size(), 40u);
+	EXPECT_EQ(le(e, 20, 8), 0xd0000000u);
+	EXPECT_EQ(le(e, 28, 8), 1u << 20);
+	EXPECT_EQ(le(e, 36, 4), 2u);
+}
+
 TEST_F(fw_tables, a_configuration_that_no_table_can_tell_of)
 {
 	kb_tables_config cfg = pc();

@@ -1,162 +1,9 @@
 // platforms/loader.h, platforms/boot.h: ELF images made by hand, flat and reset images, odd files, the first tables.
-#include <gtest/gtest.h>
+#include "tests/unit/loader_fixture.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <random>
-#include <string>
-#include <vector>
-
-extern "C" {
-#include "platforms/boot.h"
-#include "platforms/loader.h"
-}
+using namespace loader_fixture;
 
 namespace {
-
-using bytes = std::vector<uint8_t>;
-
-void put(bytes &b, uint64_t v, unsigned n)
-{
-	for (; n; n--, v >>= 8)
-		b.push_back(static_cast<uint8_t>(v));
-}
-
-void poke(bytes &b, size_t at, uint64_t v, unsigned n)
-{
-	for (; n; n--, v >>= 8)
-		b[at++] = static_cast<uint8_t>(v);
-}
-
-struct phdr {
-	uint32_t type = 1; // PT_LOAD
-	uint64_t off = 0, paddr = 0, filesz = 0, memsz = 0;
-	uint64_t vaddr = 0;
-};
-
-// Offsets in the ELF header (gABI figure 4-3).
-enum { e_class = 4, e_data = 5, e_version = 6, e_type = 16, e_machine = 18, e_entry = 24, e_phoff64 = 32, e_phentsize64 = 54, e_phnum64 = 56 };
-
-bytes elf(bool is64, uint64_t entry, const std::vector<phdr> &phdrs)
-{
-	unsigned w = is64 ? 8 : 4, ehsize = is64 ? 64 : 52, phsize = is64 ? 56 : 32;
-	bytes b = {0x7f, 'E', 'L', 'F', static_cast<uint8_t>(is64 ? 2 : 1), 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-	put(b, 2, 2); // ET_EXEC
-	put(b, is64 ? 62 : 3, 2);
-	put(b, 1, 4);
-	put(b, entry, w);
-	put(b, ehsize, w); // e_phoff
-	put(b, 0, w);
-	put(b, 0, 4);
-	put(b, ehsize, 2);
-	put(b, phsize, 2);
-	put(b, phdrs.size(), 2);
-	put(b, is64 ? 64 : 40, 2);
-	put(b, 0, 2);
-	put(b, 0, 2);
-	for (const auto &p : phdrs) {
-		put(b, p.type, 4);
-		if (is64)
-			put(b, 7, 4);
-		put(b, p.off, w);
-		put(b, p.vaddr ? p.vaddr : p.paddr, w);
-		put(b, p.paddr, w);
-		put(b, p.filesz, w);
-		put(b, p.memsz, w);
-		if (!is64)
-			put(b, 7, 4);
-		put(b, 0x1000, w);
-	}
-	return b;
-}
-
-constexpr uint64_t low_size = 0xa0000, rom_base = 0xf0000, high_base = 0x100000, high_size = 3 << 20;
-constexpr uint64_t far_base = 1ull << 32, far_size = 1 << 20;
-constexpr uint8_t fresh = 0xcc; // what RAM holds before
-
-struct loader : testing::Test {
-	char dir[32] = "/tmp/kb-loader-XXXXXX";
-	std::string path;
-	bytes low = bytes(low_size, fresh), rom = bytes(0x10000, fresh), high = bytes(high_size, fresh),
-	      more = bytes(0x100000, fresh), far = bytes(far_size, fresh);
-	kb_region r_low{}, r_rom{}, r_high{}, r_more{}, r_far{};
-	kb_bus mem{};
-	kvmbox_config cfg{};
-	kb_boot boot{};
-	kb_firmware fw{};
-	kvmbox_error err{};
-
-	void SetUp() override
-	{
-		ASSERT_NE(mkdtemp(dir), nullptr);
-		path = std::string(dir) + "/guest";
-		cfg.guest = path.data();
-		cfg.guest_base = cfg.guest_entry = 0x100000;
-		kb_bus_init(&mem, "memory", (1ull << 52) - 1);
-		add(r_low, "low RAM", 0, low);
-		add(r_rom, "BIOS ROM", rom_base, rom);
-		r_rom.readonly = true;
-		add(r_high, "RAM", high_base, high);
-		add(r_more, "RAM 2", high_base + high_size, more); // adjacent
-		add(r_far, "high RAM", far_base, far);
-	}
-	void add(kb_region &r, const char *name, uint64_t base, bytes &b)
-	{
-		r.name = name;
-		r.base = base;
-		r.size = b.size();
-		r.host = b.data();
-		ASSERT_EQ(kb_bus_add(&mem, &r, nullptr), 0);
-	}
-	void TearDown() override
-	{
-		free(fw.image);
-		unlink(path.c_str());
-		rmdir(path.c_str());
-		rmdir(dir);
-		kb_bus_destroy(&mem);
-	}
-	void write(const bytes &b)
-	{
-		int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-		ASSERT_GE(fd, 0);
-		ASSERT_EQ(::write(fd, b.data(), b.size()), static_cast<ssize_t>(b.size()));
-		close(fd);
-	}
-	int load()
-	{
-		err.msg[0] = 0;
-		free(fw.image);
-		return kb_load_guest(&mem, &cfg, &boot, &fw, &err);
-	}
-	int load(const bytes &b)
-	{
-		write(b);
-		return load();
-	}
-	bool says(const char *text) const { return strstr(err.msg, text) != nullptr; }
-	bool untouched() const
-	{
-		for (const bytes *b : {&low, &rom, &high, &more, &far})
-			if (std::any_of(b->begin(), b->end(), [](uint8_t x) { return x != fresh; }))
-				return false;
-		return true;
-	}
-};
-
-#define REFUSED(image, rc, ...)                                                                                   \
-	do {                                                                                                      \
-		EXPECT_EQ(load(image), rc) << err.msg;                                                            \
-		for (const char *t : {__VA_ARGS__})                                                               \
-			EXPECT_TRUE(says(t)) << t << " is not in: " << err.msg;                                   \
-		EXPECT_TRUE(says(path.c_str())) << err.msg;                                                       \
-		EXPECT_TRUE(untouched());                                                                         \
-	} while (0)
 
 // One segment of 16 bytes 1..16 at 0x200000, memsz 64, entry in it.
 bytes good(bool is64 = true)
@@ -189,7 +36,7 @@ TEST_F(loader, elf64)
 	expect_good_loaded(*this);
 	cfg.guest_format = KVMBOX_GUEST_ELF;
 	EXPECT_EQ(load(), 0) << err.msg;
-	EXPECT_EQ(kb_load_guest(&mem, &cfg, &boot, &fw, nullptr), 0);
+	EXPECT_EQ(kb_load_guest(&mem, &cfg, &machine, &boot, &fw, nullptr), 0);
 }
 
 TEST_F(loader, elf32)
@@ -413,7 +260,7 @@ TEST_F(loader, entry_outside)
 TEST_F(loader, no_elf)
 {
 	const bytes text = {'#', '!', '/', 'b', 'i', 'n'};
-	REFUSED(text, -ENOEXEC, "not an ELF file (starts with 23 21 2f 62 \"#!/b\")", "guest_format=flat", "guest_format=reset");
+	REFUSED(text, -ENOEXEC, "neither an ELF file nor a kernel (starts with 23 21 2f 62 \"#!/b\")", "guest_format=flat", "guest_format=reset");
 	cfg.guest_format = KVMBOX_GUEST_ELF;
 	REFUSED(text, -ENOEXEC, "not an ELF file");
 	REFUSED(bytes({0x7f}), -ENOEXEC, "starts with 7f \".\"");
@@ -598,7 +445,7 @@ struct tables : loader {
 
 TEST_F(tables, long64)
 {
-	const kb_boot b = {KB_BOOT_LONG64, 0};
+	const kb_boot b = {KB_BOOT_LONG64, 0, 0, 0, 0};
 	const uint64_t low4g[] = {0, 0x1fffff, 0x200000, 0x70000, 0x3fffffff, 0x40000000, 0xfee00000, 0xffffffff};
 	const uint64_t beyond[] = {0x100000000, 0x123456789a, 0x7fffffffff};
 	uint64_t pa;
@@ -627,7 +474,7 @@ TEST_F(tables, long64)
 
 TEST_F(tables, protected32)
 {
-	const kb_boot b = {KB_BOOT_PROTECTED32, 0};
+	const kb_boot b = {KB_BOOT_PROTECTED32, 0, 0, 0, 0};
 	kb_boot_write_tables(&mem, &b, true);
 	EXPECT_EQ(get(KB_BOOT_GDT), 0u);
 	EXPECT_EQ(get(KB_BOOT_GDT + KB_BOOT_CS), 0x00cf9b000000ffffu); // L=0, D=1
@@ -638,7 +485,7 @@ TEST_F(tables, protected32)
 
 TEST_F(tables, real16_writes_nothing)
 {
-	const kb_boot b = {KB_BOOT_REAL16, 0};
+	const kb_boot b = {KB_BOOT_REAL16, 0, 0, 0, 0};
 	kb_boot_write_tables(&mem, &b, true);
 	EXPECT_TRUE(untouched());
 }

@@ -7,6 +7,7 @@ UNIT_TESTS = \
 	tests/unit/chardev_test \
 	tests/unit/clock_test \
 	tests/unit/config_test \
+	tests/unit/cpu_model_test \
 	tests/unit/cpuid_test \
 	tests/unit/debugport_test \
 	tests/unit/fw_cfg_test \
@@ -39,6 +40,10 @@ check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 
 tests_unit_fw_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/fw_tables_test.cpp
+tests_unit_cpuid_test_SOURCES = tests/unit/cpuid_fixture.h tests/unit/cpuid_test.cpp
+tests_unit_cpu_model_test_SOURCES = tests/unit/cpuid_fixture.h tests/unit/cpu_model_test.cpp
+tests_unit_loader_test_SOURCES = tests/unit/loader_fixture.h tests/unit/loader_test.cpp tests/unit/loader_linux_test.cpp \
+	tests/unit/loader_multiboot_test.cpp
 tests_unit_pci_test_SOURCES = tests/unit/pci_fixture.h tests/unit/pci_test.cpp tests/unit/pci_bar_test.cpp \
 	tests/unit/pci_msi_test.cpp tests/unit/pci_hostile_test.cpp
 tests_unit_tables_test_SOURCES = tests/unit/tables_fixture.h tests/unit/tables_test.cpp tests/unit/aml_test.cpp \

@@ -111,7 +111,7 @@ TEST_F(msr, kvm_is_told_what_to_hand_over)
 	ASSERT_EQ(kb_msrs_install(&v.msrs, recorder(), 3, &err), 0) << err.msg;
 	ASSERT_EQ(calls.size(), 2u);
 	EXPECT_EQ(calls[0].cap.cap, unsigned(KVM_CAP_X86_USER_SPACE_MSR));
-	EXPECT_EQ(calls[0].cap.args[0], unsigned(KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER));
+	EXPECT_EQ(calls[0].cap.args[0], unsigned(KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER));
 	const kvm_msr_filter &f = calls[1].filter;
 	EXPECT_EQ(f.flags, unsigned(KVM_MSR_FILTER_DEFAULT_ALLOW));
 	EXPECT_EQ(f.ranges[0].base, 0x100u);

@@ -56,6 +56,40 @@ TEST_F(pci, needs_the_enable_bit_and_bus_0)
 	EXPECT_EQ(kb_pci_function_command(d.f), 0x107);
 }
 
+class pci_ecam : public pci {
+	void prepare() override { bus_cfg.ecam_base = 0xd0000000; }
+};
+
+TEST_F(pci_ecam, is_the_same_configuration_space)
+{
+	pci_device d;
+	add(d, config("d", 31));
+	const uint64_t at = 0xd0000000 + (31 << 15);
+	for (unsigned off = 0; off < 256; off += 4) {
+		write(io, 0xcf8, 4, 0x8000f800 + off);
+		EXPECT_EQ(read(mem, at + off, 4), read(io, 0xcfc, 4)) << off;
+	}
+	write(mem, at + KB_PCI_COMMAND, 2, 7);
+	EXPECT_EQ(kb_pci_function_command(d.f), 7);
+	write(mem, at + KB_PCI_COMMAND + 1, 1, 1);
+	EXPECT_EQ(kb_pci_function_command(d.f), 0x107);
+	EXPECT_EQ(d.pushes, 64 * 2 + 2) << "each comes after what was posted";
+	EXPECT_EQ(read(mem, at, 8), uint64_t{kb_pci_config_read(bus, 0xf8, 4, 4)} << 32 | kb_pci_config_read(bus, 0xf8, 0, 4));
+}
+
+TEST_F(pci_ecam, answers_for_functions_and_their_registers_only)
+{
+	pci_device d;
+	add(d, config("d", 3));
+	const uint64_t at = 0xd0000000 + (3 << 15);
+	for (uint64_t off : {uint64_t{0x100}, uint64_t{0xffc}, uint64_t{0x1000}, uint64_t{1 << 15}, uint64_t{0xd00ff000 - at}})
+		EXPECT_EQ(read(mem, at + off, 4), 0xffffffffu) << off;
+	for (uint64_t off = 0x100; off < 0x1000; off += 4)
+		write(mem, at + off, 4, 0xffffffff);
+	EXPECT_EQ(kb_pci_function_command(d.f), 0);
+	EXPECT_EQ(read(mem, 0xd0100000, 4), 0xffffffffu) << "bus 1 is not there";
+}
+
 TEST_F(pci, configuration_accesses_push_the_functions_writes)
 {
 	pci_device d, other;

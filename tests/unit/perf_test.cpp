@@ -22,6 +22,9 @@ std::vector<perf_event_attr> opened; // what was asked for
 std::map<int, uint64_t> counters;    // open descriptors, their counts
 int open_error, fail_at;             // errno, for the nth open from now
 bool taken_away;
+std::vector<std::pair<int, pid_t>> notified; // overflow signals asked for
+std::map<int, uint64_t> periods;
+int notify_error;
 
 const kb_perf_api fake = {
 	[](perf_event_attr *attr, pid_t pid, int cpu, int group, unsigned long) {
@@ -49,6 +52,18 @@ const kb_perf_api fake = {
 		return 0;
 	},
 	"/nowhere/devices", "/nowhere/paranoid",
+	[](int fd, int sig, pid_t tid) {
+		EXPECT_EQ(counters.count(fd), 1u);
+		notified.push_back({ sig, tid });
+		if (!notify_error)
+			return 0;
+		errno = notify_error;
+		return -1;
+	},
+	[](int fd, uint64_t events) {
+		periods[fd] = events;
+		return 0;
+	},
 };
 
 class perf : public testing::Test {
@@ -59,6 +74,9 @@ protected:
 		counters.clear();
 		open_error = fail_at = 0;
 		taken_away = false;
+		notified.clear();
+		periods.clear();
+		notify_error = 0;
 	}
 	void TearDown() override
 	{
@@ -212,6 +230,28 @@ TEST_F(perf, no_permission_is_said)
 		EXPECT_TRUE(says("CAP_PERFMON")) << err.msg;
 	}
 	std::filesystem::remove(file);
+}
+
+TEST_F(perf, counters_that_overflow)
+{
+	kb_perf p;
+
+	ASSERT_EQ(kb_perf_open_overflow(&p, &fake, KB_PERF_INSNS, 41, 1234, &err), 0) << err.msg;
+	ASSERT_EQ(opened.size(), 1u);
+	EXPECT_GT(opened[0].sample_period, 1ull << 40) << "none before it is armed";
+	EXPECT_FALSE(opened[0].freq);
+	EXPECT_TRUE(opened[0].exclude_host);
+	EXPECT_TRUE(opened[0].pinned);
+	EXPECT_EQ(notified, (std::vector<std::pair<int, pid_t>>{ { 41, 1234 } }));
+	EXPECT_EQ(kb_perf_arm(&p, 777), 0);
+	EXPECT_EQ(periods[p.fd[0]], 777u);
+	kb_perf_close(&p);
+	notify_error = EBADF;
+	EXPECT_EQ(kb_perf_open_overflow(&p, &fake, KB_PERF_INSNS, 41, 1234, &err), -EBADF);
+	EXPECT_TRUE(says("signal")) << err.msg;
+	EXPECT_TRUE(counters.empty());
+	create(KB_PERF_INSNS, 1000);
+	EXPECT_EQ(opened.back().sample_period, 0u) << "a clock needs none";
 }
 
 TEST_F(perf, bounds_of_an_events_time)

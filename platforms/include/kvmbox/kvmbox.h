@@ -35,10 +35,12 @@ struct kvmbox_function; /* one PCI function of it, implemented outside the box *
 
 /* How a load into the box starts the CPU. */
 enum kvmbox_guest_format {
-	KVMBOX_GUEST_AUTO,  /* ELF by its magic, else refused: say which */
+	KVMBOX_GUEST_AUTO,  /* the first of these that the file says it is: bzImage, PVH, multiboot 2 and 1, vmlinux, ELF; else refused */
 	KVMBOX_GUEST_ELF,   /* ELF64: long mode, identity paging; ELF32: protected mode */
 	KVMBOX_GUEST_FLAT,  /* raw bytes at guest_base, 64-bit entry at guest_entry */
 	KVMBOX_GUEST_RESET, /* firmware image ending at 4 GiB, real mode at F000:FFF0 */
+	KVMBOX_GUEST_LINUX, /* bzImage, or an ELF file with a PVH entry or of a Linux kernel, by Linux's or Xen's boot protocol */
+	KVMBOX_GUEST_MULTIBOOT, /* multiboot 2 or 1 */
 };
 
 enum kvmbox_clock_source {
@@ -54,6 +56,12 @@ enum kvmbox_clock_source {
 enum kvmbox_irqchip {
 	KVMBOX_IRQCHIP_USER,   /* the box's models, on simulated time */
 	KVMBOX_IRQCHIP_KERNEL, /* KVM's: quicker, but their timers follow the wall clock. Only with clock=host and one CPU */
+};
+
+/* How kvmbox_stop_after() counts. */
+enum kvmbox_counting {
+	KVMBOX_COUNTING_STEP, /* by single steps, all of them */
+	KVMBOX_COUNTING_PMU,  /* by the host's PMU up to short of the number, the rest by steps */
 };
 
 /* How a slice meets its end, an event due at t. */
@@ -93,12 +101,14 @@ struct kvmbox_config {
 	bool hugepages;           /* advise transparent huge pages for RAM */
 	char *guest;              /* path of the guest program; NULL: nothing is loaded */
 	enum kvmbox_guest_format guest_format;
+	char *initrd;             /* linux: the initial RAM disk; multiboot: module 0; a path, NULL: none */
+	char *cmdline;            /* linux, multiboot: the command line; NULL or empty: none */
 	uint64_t guest_base;      /* flat: load address */
 	uint64_t guest_entry;     /* flat: first instruction */
 	char *fw_cfg;             /* guest_format=reset: more files for the firmware, NAME:FILE[,NAME:FILE]... */
 	uint64_t boot_menu_ps;    /* guest_format=reset: how long the firmware waits for a key that opens its boot menu; 0: it has none */
 	char *disk, *disk2;       /* IDE disks, as kvmbox/block.h spells them; NULL: none */
-	char *cpu;                /* CPUID edits: "+name,-name,..." */
+	char *cpu;                /* "[MODEL][,+feature,-feature,...][,key=value,...]"; see kvmbox-info(1), --cpus */
 	enum kvmbox_irqchip irqchip;
 	unsigned cpus;            /* how many; they take turns on the thread of kvmbox_run() */
 	uint64_t cpu_quantum_ps;  /* longest lead of one CPU over another, so what an interrupt between them may be late; not 0 */
@@ -108,6 +118,7 @@ struct kvmbox_config {
 	uint64_t fixed_exit_ps;   /* clock=fixed: cost of one exit */
 	uint64_t step_ps;         /* clock=step, perf-insns: what one instruction takes, before time_scale */
 	uint64_t cycle_ps;        /* clock=perf-cycles: what one cycle takes, before time_scale */
+	enum kvmbox_counting count;
 	enum kvmbox_slices slices;
 	bool slice_to_events;     /* end slices at the simulator's next event, too; arrivals of posted writes end them anyway */
 	char *pace;               /* none realtime realtime*FACTOR; for the simulator: the box itself does not pace */
@@ -134,7 +145,10 @@ void kvmbox_config_init(struct kvmbox_config *cfg);
 void kvmbox_config_clear(struct kvmbox_config *cfg);
 /* Deep copy; dst's old content is overwritten, not freed. -ENOMEM: dst is cleared. */
 int kvmbox_config_copy(struct kvmbox_config *dst, const struct kvmbox_config *src);
-/* One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. -EINVAL names key, value and what is accepted. */
+/*
+ * One key. Sizes take K/M/G, times take ps/ns/us/ms/s, booleans yes/no. The key "cmdline+" adds to the command line, after a
+ * blank. -EINVAL names key, value and what is accepted.
+ */
 int kvmbox_config_set(struct kvmbox_config *cfg, const char *key, const char *value,
 		      struct kvmbox_error *err);
 /* "key=value key=value ..." separated by blanks; values may be quoted with '' or "". */
@@ -302,6 +316,11 @@ void kvmbox_stop(struct kvmbox_box *box);
  *
  * Works with every clock. The guest is single-stepped up to there (some 10 us of host time per instruction where KVM
  * emulates ring 0, several times that in ring 3), and clock=tsc counts what of that was spent in the guest.
+ * With count=pmu only the last ten thousand are stepped: the guest runs freely up to an overflow of the host's performance counter that
+ * is armed so much short of the number. (Not with clock=step, which steps anyway.) An overflow later than that ends the run with END_ERROR and the message how
+ * late, as does a counter that another user of the PMU takes away; a wrong place is never passed off as the right one. What the
+ * PMU sees counts there: as above, but a REP string instruction over RAM is one, not one per iteration, and what
+ * KVM executes itself without telling the box (CPUID, some MSRs and control registers) is none.
  * -EOPNOTSUPP: KVM on this host cannot single-step (kvmbox-info says so), or the box has more than one CPU.
  */
 int kvmbox_stop_after(struct kvmbox_box *box, uint64_t instructions, struct kvmbox_error *err);

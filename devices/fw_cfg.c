@@ -166,7 +166,7 @@ static uint64_t read_dma(void *opaque, uint64_t off, unsigned len)
 	uint64_t v = 0;
 
 	(void)opaque;
-	memcpy(&v, "QEMU CFG" + off, len);
+	memcpy(&v, &"QEMU CFG"[off], len);
 	return v;
 }
 

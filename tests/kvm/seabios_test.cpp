@@ -189,6 +189,34 @@ TEST_F(seabios, cpus_messages_and_files)
 
 class disks : public box_test {};
 
+// A disk's interrupt goes to IRQ 14; the guest finds it on PCI, and finds no firmware configuration it does not need.
+TEST_F(disks, without_firmware)
+{
+	set("disk", "memory:1M");
+	create_script();
+	const uint64_t bdf = 31 << 3;
+	size_t id = step(SCRIPT_CONFIG_READ, bdf << 8), type = step(SCRIPT_CONFIG_READ, bdf << 8 | 8);
+	size_t nothing = in(0x511);
+	step(SCRIPT_UNMASK, 2);
+	step(SCRIPT_UNMASK, 14);
+	step(SCRIPT_IRQ, 1);
+	out(0x1f6, 0x40);
+	out(0x1f7, 0xec); // IDENTIFY DEVICE
+	step(SCRIPT_SLEEP);
+	size_t status = in(0x1f7), word = in(0x1f0, 2);
+	out(0x1f7, 0xe7); // FLUSH CACHE
+	step(SCRIPT_SLEEP);
+	size_t done = in(0x1f7);
+	play();
+	EXPECT_EQ(value(id), 0x70108086u);
+	EXPECT_EQ(value(type) >> 8, 0x010100u);
+	EXPECT_EQ(value(nothing), 0xffu);
+	EXPECT_EQ(value(status), 0x58u);
+	EXPECT_EQ(value(word), 0x0040u);
+	EXPECT_EQ(value(done), 0x50u);
+	EXPECT_EQ(result().interrupts, 2u);
+}
+
 TEST_F(disks, errors)
 {
 	set("guest", guest_path("reset_vector.rom"));

@@ -515,4 +515,16 @@ TEST_F(pci, assignment_warns_of_devices_nobody_finds)
 	EXPECT_NE(warnings[0].find("lost"), std::string::npos);
 }
 
+// Firmware's shadow registers take what it writes, and only where there are bits.
+TEST_F(pci, host_bridge_has_attribute_maps)
+{
+	for (unsigned off = 0x58; off <= 0x60; off++)
+		kb_pci_config_write(bus, 0, off, 1, 0xff);
+	EXPECT_EQ(kb_pci_config_read(bus, 0, 0x58, 4), 0x33333000u);
+	EXPECT_EQ(kb_pci_config_read(bus, 0, 0x5c, 4), 0x33333333u);
+	EXPECT_EQ(kb_pci_config_read(bus, 0, 0x60, 1), 0u);
+	kb_pci_bus_reset(bus);
+	EXPECT_EQ(kb_pci_config_read(bus, 0, 0x5c, 4), 0u);
+}
+
 } // namespace kvmbox

@@ -34,8 +34,8 @@ struct wall_clock {
  */
 struct kb_pvclock_scale kb_pvclock_scale_of(uint64_t ps_per_tick)
 {
-	/* Moves for no TSC. Not multiplier 0: Linux divides by it to get the TSC's frequency. */
-	struct kb_pvclock_scale s = { .mul = 1, .shift = -63 };
+	/* Moves for no TSC. The multiplier is not small: guests get a frequency of (10^6 << 32) / mul, SeaBIOS in 32 bits. */
+	struct kb_pvclock_scale s = { .mul = 1u << 31, .shift = -63 };
 	unsigned __int128 ps = ps_per_tick;
 
 	if (!ps_per_tick)

@@ -165,6 +165,29 @@ TEST_F(seabios, boots_again_after_a_guest_reset)
 	EXPECT_TRUE(sim.said("the guest resets the machine"));
 }
 
+// Where computing takes no time: kvm-clock stands still, and SeaBIOS takes the TSC's frequency from it.
+TEST_F(seabios, boots_with_a_clock_of_exits)
+{
+	use_fixed_clock();
+	set("disk", "raw:" + image(std::string("P\x09""exits only\r\n")));
+	boot();
+	EXPECT_EQ(kvmbox_exit_status(box), 9) << serial();
+	EXPECT_TRUE(has(serial(), "exits only\r\n")) << serial();
+}
+
+// KVM's own interrupt controllers and PIT
+TEST_F(seabios, boots_with_the_kernels_irqchip)
+{
+	set("irqchip", "kernel");
+	set("clock", "host");
+	set("disk", "raw:" + image(std::string("P\x03""by KVM's PIT\r\n")));
+	if (create() == -EOPNOTSUPP)
+		GTEST_SKIP() << err.msg;
+	destroy();
+	boot();
+	EXPECT_EQ(kvmbox_exit_status(box), 3) << serial();
+}
+
 // More CPUs wait where it left them; its messages come out of the debug console; files of the user's reach it.
 TEST_F(seabios, cpus_messages_and_files)
 {

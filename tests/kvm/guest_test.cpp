@@ -714,10 +714,10 @@ TEST_F(guest, the_start_date_is_the_guests)
 TEST_F(guest, finds_the_tables_before_and_after_a_reset)
 {
 	run_to_exit("acpi.elf");
-	const std::string once = "ACPI: RSDP at e0000, 3 tables\n"
+	const std::string once = "ACPI: RSDP at e0000, 4 tables\n"
 				 "FADT: PM1a 600 and 604, timer 608, SCI 9, reset cf9=6\n"
 				 "MADT: 1 CPU, 1 I/O APIC, 2 overrides\n"
-				 "HPET: at fed00000\n"
+				 "HPET: at fed00000\nMCFG: at d0000000\n"
 				 "SMBIOS: 3.0, 9 structures\n"
 				 "MP: 1.4, 150 entries\n";
 	EXPECT_EQ(serial(), once + "once more\n" + once);

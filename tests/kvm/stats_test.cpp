@@ -71,7 +71,7 @@ TEST_F(counters, exits_by_kind)
 	in(0x61);
 	out(0xed, 1);
 	out(0xed, 1);
-	read(0xd0000000); // nobody there
+	read(0xd8000000); // nobody there
 	mark();
 	play();
 	ASSERT_EQ(at_access.size(), 2u);
@@ -177,7 +177,7 @@ TEST_F(counters, errors_and_dma)
 		note(a);
 		uint32_t v = 0;
 		EXPECT_EQ(kvmbox_dma(box, nullptr, SCRIPT_SCRATCH, &v, 4, true), 0);
-		EXPECT_LT(kvmbox_dma(box, nullptr, 0xd0000000, &v, 4, true), 0);
+		EXPECT_LT(kvmbox_dma(box, nullptr, 0xd8000000, &v, 4, true), 0);
 		return -EIO;
 	};
 	mark();

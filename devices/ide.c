@@ -14,6 +14,9 @@
 #define MAX_28 0x0fffffffull
 #define MAX_48 0x0000ffffffffffffull
 
+/* Kinds of transfers */
+enum { KIND_WRITE = 1, KIND_EXT = 2, KIND_MULTIPLE = 4 };
+
 /* A register of the command block: two deep for 48-bit commands (volume 2, 8.1). */
 struct fifo {
 	uint8_t now, before;
@@ -606,12 +609,10 @@ static void control_write(void *opaque, uint64_t off, unsigned len, uint64_t val
 
 static void reset_disk(struct disk *d)
 {
-	uint64_t heads = 16, spt = 63;
-
 	stop(d);
 	d->multiple = 0;
 	d->write_cache = d->look_ahead = true;
-	set_geometry(d, (unsigned)heads, (unsigned)spt);
+	set_geometry(d, 16, 63);
 }
 
 void kb_ide_reset(struct kb_ide *ide)

@@ -21,9 +21,6 @@ enum { /* device control */
 	KB_ATA_HOB = 0x80, KB_ATA_SRST = 0x04, KB_ATA_NIEN = 0x02,
 };
 
-/* Kinds of transfers */
-enum { KIND_WRITE = 1, KIND_EXT = 2, KIND_MULTIPLE = 4 };
-
 /* IDE timing of the primary channel: bit 15 lets its ports be decoded. */
 enum { IDETIM = 0x40, IDETIM_DECODE = 0x8000 };
 

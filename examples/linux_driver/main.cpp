@@ -37,13 +37,15 @@ std::string command_line(const kvmbox_probe_result &host, const kvmbox::config &
 	if (!host.ring0_native)
 		text += " rodata=off initcall_blacklist=slab_sysfs_init"
 			" clearcpuid=cx16,smap,popcnt,erms,fsrm,xsaveopt,xsavec,xsaves,xgetbv1";
-	if (!host.tsc_offset && !host.ring0_native) {
+	if (host.tsc_offset || config->clock == KVMBOX_CLOCK_HOST)
+		return text;
+	if (!host.ring0_native) {
 		double loop_s = EMULATED_LOOP_S;
 
 		if (config->clock == KVMBOX_CLOCK_STEP)
 			loop_s = 2e-12 * double(config->step_ps);
 		text += ",tsc lpj=" + std::to_string(uint64_t(10e-3 / loop_s / config->time_scale) + 1);
-	} else if (!host.tsc_offset) {
+	} else {
 		text += " tsc=unstable";
 	}
 	return text;

@@ -260,9 +260,14 @@ static int load(struct raw *r, const struct kvmbox_config *cfg, struct kvmbox_er
 	return rc ? rc : kb_vcpu_start_args(r->v, boot.ax, boot.bx, boot.si, err);
 }
 
+static void nothing_due(void *opaque)
+{
+	(void)opaque;
+}
+
 static int make_cpu(struct raw *r, const struct kvmbox_probe_result *host, struct kvmbox_error *err)
 {
-	static const struct kb_vcpu_client none;
+	static const struct kb_vcpu_client none = { .advance = nothing_due };
 	const struct kb_assist_needs needs = {
 		.insns = !host->ring0_insns, .syscall = !host->syscalls, .hypercall = !host->hypercalls,
 	};

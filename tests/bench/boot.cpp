@@ -2,7 +2,7 @@
 // command line and help for what KVM cannot do. Prints "name value unit" lines.
 //
 //	boot               all kinds in turn, medians of ROUNDS
-//	boot KIND IMAGES   one boot: raw | user | kernel (irqchip=) | scaled (user with time_scale=0.1)
+//	boot KIND IMAGES [KEYS]   one boot: raw | user | kernel (irqchip=) | scaled (user with time_scale=0.1); more key=value
 //
 // The kernel is examples/linux's; without it there is nothing to measure. Times are s of wall clock and of CPU; where others have the
 // CPU, too, ratios of the latter tell more.
@@ -142,7 +142,7 @@ std::string command_line(bool host_time)
 	return text;
 }
 
-int boot(const std::string &kind, const std::string &images)
+int boot(const std::string &kind, const std::string &images, const char *keys)
 {
 	kvmbox::config config("ram=128M serial=memory");
 
@@ -153,6 +153,7 @@ int boot(const std::string &kind, const std::string &images)
 		config.parse("irqchip=kernel clock=host");
 	if (kind == "scaled")
 		config.parse("time_scale=0.1");
+	config.parse(keys);
 	started = clock_s(CLOCK_MONOTONIC);
 	if (kind == "raw") {
 		kvmbox_error err{};
@@ -264,7 +265,7 @@ int all()
 
 int sc_main(int argc, char **argv)
 {
-	if (argc == 3)
-		return boot(argv[1], argv[2]);
+	if (argc == 3 || argc == 4)
+		return boot(argv[1], argv[2], argc == 4 ? argv[3] : "");
 	return all();
 }

@@ -39,7 +39,8 @@ examples_latency_study_latency_study_CPPFLAGS = $(TLM_CPPFLAGS) -DGUEST='"$(abs_
 examples_latency_study_latency_study_CXXFLAGS = $(TLM_CXXFLAGS)
 examples_latency_study_latency_study_LDADD = $(TLM_LIBS)
 endif
-EXTRA_DIST += examples/linux/autotest.c examples/linux/base.config examples/linux/cache.sh examples/linux/devices.config \
+EXTRA_DIST += examples/linux/autotest.c examples/linux/base.config examples/linux/cache.sh examples/linux/clock_test.c \
+	examples/linux/delay_test.c examples/linux/devices.config \
 	examples/linux/images.sh examples/linux/init.sh examples/linux/kernel.sh examples/linux/smp.config \
 	examples/linux_driver/Kbuild examples/linux_driver/accel_test.c examples/linux_driver/kvmbox_accel.c \
 	examples/linux_driver/kvmbox_accel.h

@@ -1,11 +1,11 @@
 # tests/: unit (no KVM, no SystemC), kvm (guests on /dev/kvm), platform (SystemC), bench.
-# install (what is outside the code: packaging, scripts). The driver reports each GoogleTest case as one automake result.
+# install (what is outside the code: packaging, scripts), linux (boots it). The driver reports each GoogleTest case as one automake result.
 EXTRA_DIST += tests/gtest-driver
 LOG_DRIVER = $(SHELL) $(top_srcdir)/tests/gtest-driver
 TEST_EXTENSIONS = .sh
 SH_LOG_DRIVER = $(LOG_DRIVER)
 SH_LOG_COMPILER = $(SHELL)
-AM_TESTS_ENVIRONMENT = KB_TEST_TIMEOUT=$${KB_TEST_TIMEOUT:-300}; export KB_TEST_TIMEOUT; $(INSTALL_TESTS_ENVIRONMENT)
+AM_TESTS_ENVIRONMENT = KB_TEST_TIMEOUT=$${KB_TEST_TIMEOUT:-600}; export KB_TEST_TIMEOUT; $(INSTALL_TESTS_ENVIRONMENT)
 
 # A test program without lines of its own: NAME_test is made from NAME_test.cpp and linked with the C core's pieces.
 AM_DEFAULT_SOURCE_EXT = .cpp
@@ -23,5 +23,6 @@ else
 TESTS += tests/install/no_gtest.sh
 endif
 include $(srcdir)/tests/install/local.mk
+include $(srcdir)/tests/linux/local.mk
 include $(srcdir)/tests/guest/local.mk
 include $(srcdir)/tests/bench/local.mk

@@ -2,7 +2,8 @@
 # Builds what the small kernel boots into, for the kernel of kernel.sh (same arguments), and prints the folder it is in:
 #
 #	vmlinux, bzImage	links to the kernel's
-#	test.cpio		init=autotest.c: loads and tests the driver of ../linux_driver, powers off. As small as can be
+#	test.cpio		init=autotest.c: loads and tests the driver of ../linux_driver, powers off. As small as can be.
+#				kvmbox.test=clock on the kernel's command line: the clocks as well
 #	shell.cpio		init=init.sh: a busybox shell, the driver, its test
 #	full.cpio		the same with Debian's lspci and its libraries; unpacking them takes a while
 #
@@ -12,7 +13,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
 driver=$here/../linux_driver
 accel=$here/../dma_accel
-sources="$driver/kvmbox_accel.c $driver/kvmbox_accel.h $driver/Kbuild $driver/accel_test.c $accel/accel_regs.h $here/autotest.c $here/init.sh"
+sources="$driver/kvmbox_accel.c $driver/kvmbox_accel.h $driver/Kbuild $driver/accel_test.c $accel/accel_regs.h $here/autotest.c $here/clock_test.c \
+	$here/delay_test.c $here/init.sh"
 
 # program SOURCE: a static program without libc.
 program() {
@@ -33,7 +35,9 @@ test_list() {
 	common
 	echo "file /init autotest 0755 0 0"
 	echo "file /accel_test accel_test 0755 0 0"
+	echo "file /clock_test clock_test 0755 0 0"
 	echo "file /kvmbox_accel.ko src/kvmbox_accel.ko 0644 0 0"
+	echo "file /delay_test.ko delay/delay_test.ko 0644 0 0"
 }
 
 shell_list() {
@@ -64,16 +68,20 @@ lspci_list() {
 
 build() {
 	unset MAKEFLAGS MFLAGS MAKELEVEL CC CXX CFLAGS LDFLAGS ARCH KBUILD_OUTPUT || :
-	mkdir src include
+	mkdir src include delay
 	cp $sources src
 	: >include/stdint.h # nolibc has these types
 	make -C "$kernel/build" M="$PWD/src" W=1 modules
+	mv src/delay_test.c delay
+	echo "obj-m := delay_test.o" >delay/Kbuild
+	make -C "$kernel/build" M="$PWD/delay" W=1 modules
 	modules=/lib/modules/$(cat "$kernel/build/include/config/kernel.release")
 	mkdir -p "root$modules"
 	cp src/kvmbox_accel.ko "root$modules"
 	touch "root$modules/modules.order" "root$modules/modules.builtin" "root$modules/modules.builtin.modinfo"
 	depmod -b root "${modules##*/}"
 	program accel_test
+	program clock_test
 	program autotest
 	test_list >test.list
 	shell_list >shell.list

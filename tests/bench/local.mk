@@ -14,7 +14,7 @@ EXTRA_PROGRAMS += tests/bench/seabios
 tests_bench_seabios_SOURCES = tests/bench/seabios.c
 tests_bench_seabios_LDADD = libkvmbox.la
 if HAVE_SYSTEMC
-EXTRA_PROGRAMS += tests/bench/mmio tests/bench/sync
+EXTRA_PROGRAMS += tests/bench/mmio tests/bench/sync tests/bench/boot
 endif
 tests_bench_mmio_SOURCES = tests/bench/mmio.cpp tests/bench/raw.c tests/bench/raw.h \
 	tests/bench/accesses.h tests/bench/compute.h
@@ -25,6 +25,10 @@ tests_bench_sync_SOURCES = tests/bench/sync.cpp tests/bench/idle.h tests/bench/y
 tests_bench_sync_CPPFLAGS = $(TLM_CPPFLAGS) -DBENCH_GUESTS='"$(abs_builddir)/tests/bench"'
 tests_bench_sync_CXXFLAGS = $(TLM_CXXFLAGS)
 tests_bench_sync_LDADD = libkvmbox-tlm.la libkvmbox.la $(SYSTEMC_LIBS)
+tests_bench_boot_SOURCES = tests/bench/boot.cpp tests/bench/boot_raw.c tests/bench/boot_raw.h
+tests_bench_boot_CPPFLAGS = $(TLM_CPPFLAGS) -DBENCH_IMAGES='"$(abs_top_srcdir)/examples/linux/images.sh"'
+tests_bench_boot_CXXFLAGS = $(TLM_CXXFLAGS)
+tests_bench_boot_LDADD = libkbtlm.la libkbplatforms.la libkbdevices.la libkbvcpu.la $(SYSTEMC_LIBS) $(LIBELF_LIBS) $(JANSSON_LIBS) $(ZYDIS_LIBS)
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 bench: $(EXTRA_PROGRAMS) $(BENCH_GUESTS)

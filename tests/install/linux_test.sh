@@ -136,13 +136,32 @@ together() {
 	[ -s "$tmp/out1" ] && cmp "$tmp/out1" "$tmp/out2" && cmp "$tmp/out1" "$tmp/out3" || fail "they do not agree"
 }
 testcase three_at_once_build_once together
+cache_only() {
+	fresh
+	export KVMBOX_CACHE_ONLY=1
+	kernel 1
+	expect "$tmp/err" '^linux: kernel: not built yet$'
+	builds 0
+	[ ! -e "$tmp/cache" ] || fail "it made a cache"
+	unset KVMBOX_CACHE_ONLY
+	kernel 0
+	made=$(cat "$tmp/out")
+	export KVMBOX_CACHE_ONLY=1
+	kernel 0
+	[ "$(cat "$tmp/out")" = "$made" ] || fail "another folder"
+	stub dpkg-query 'exit 1'
+	stub id 'echo 0'
+	kernel 77
+	! grep apt-get "$tmp/calls" || fail "it installs packages"
+}
+testcase nothing_is_built_when_not_wanted cache_only
 packages() {
 	fresh
 	stub dpkg-query 'case "$*" in *bison*|*flex*) exit 1;; *Version*) echo 6.1;; *) echo installed;; esac'
-	kernel 1
+	kernel 77
 	expect "$tmp/err" '^  sudo apt-get install -y bison flex$'
 	stub id 'echo 0'
-	kernel 1
+	kernel 77
 	expect "$tmp/err" 'apt-get install failed for: bison flex'
 	stub apt-get :
 	kernel 0

@@ -13,5 +13,5 @@ INSTALL_TESTS_ENVIRONMENT = \
 	KB_SAN='$(KB_SAN)'; SYSTEMC_STD='$(SYSTEMC_STD)'; export CC CXX MAKE PKG_CONFIG NM KB_SAN SYSTEMC_STD; \
 	KB_PC_FILES='$(pkgconfigdir)'; KB_INCLUDES='$(kvmboxincludedir)'; KB_LIBS='$(libdir)'; \
 	KB_BIN='$(bindir)'; export KB_PC_FILES KB_INCLUDES KB_LIBS KB_BIN;
-EXTRA_DIST += $(INSTALL_TESTS) tests/linux/boot_test.sh tests/linux/boot_test.expected tests/install/no_gtest.sh tests/install/cases.sh tests/install/adder_guest.c \
+EXTRA_DIST += $(INSTALL_TESTS) tests/install/no_gtest.sh tests/install/cases.sh tests/install/adder_guest.c \
 	tests/install/my_model.h

@@ -24,11 +24,18 @@ run() {
 fresh() {
 	rm -rf "$tmp/tree/build" "$tmp/tree/configure" "$tmp/tree/Makefile.in" "$tmp/calls"
 	: >"$tmp/calls"
+	mkdir -p "$tmp/tree/examples/linux"
+	images 0
 	stub dpkg-query 'echo installed'
 	stub id 'echo 1000'
 	stub apt-get :
 	stub autoreconf 'printf "#!/bin/sh\n: >Makefile\n" >configure; chmod +x configure; : >Makefile.in'
 	stub make 'case "$*" in *check*) printf "# TOTAL: 6\n# PASS:  3\n# SKIP:  2\n# XFAIL: 0\n# FAIL:  0\n# XPASS: 0\n# ERROR: 0\n";; esac'
+}
+
+# images STATUS: examples/linux/images.sh notes its call and ends so.
+images() {
+	echo "echo images.sh >>'$tmp/calls'; echo /images; exit $1" >"$tmp/tree/examples/linux/images.sh"
 }
 
 last_line() {
@@ -74,8 +81,7 @@ testcase packages_cannot_be_installed no_network
 
 linux() {
 	fresh
-	mkdir -p "$tmp/tree/examples/linux" "$tmp/tree/build/examples/linux_driver"
-	echo "echo /images" >"$tmp/tree/examples/linux/images.sh"
+	mkdir -p "$tmp/tree/build/examples/linux_driver"
 	driver=$tmp/tree/build/examples/linux_driver/linux_driver
 	printf '#!/bin/sh\necho "linux_driver $*" >>"%s"\nexit 3\n' "$tmp/calls" >"$driver"
 	chmod +x "$driver"
@@ -86,7 +92,7 @@ linux() {
 	run 3 linux full
 	expect "$tmp/calls" '^linux_driver guest=/images/vmlinux initrd=/images/full.cpio$'
 	: >"$tmp/calls"
-	echo "exit 1" >"$tmp/tree/examples/linux/images.sh"
+	images 1
 	run 1 linux
 	! grep -q linux_driver "$tmp/calls" || fail "it went on without a kernel"
 }
@@ -96,6 +102,31 @@ passing() { fresh; run 0 check; last_line "3 passed, 0 failed, 2 skipped"; }
 testcase check_passes passing
 arguments() { fresh; run 0 check TESTS=tests/unit/bus_test; expect "$tmp/calls" '^make .*check TESTS=tests/unit/bus_test'; }
 testcase check_passes_arguments_on arguments
+kernel() {
+	[ -w /dev/kvm ] || skip "no /dev/kvm to write to"
+	fresh
+	run 0 check
+	expect "$tmp/calls" '^images.sh$'
+	fresh
+	run 0 check TESTS=tests/linux/msix_test.sh
+	expect "$tmp/calls" '^images.sh$'
+	fresh
+	run 0 check TESTS=tests/unit/bus_test
+	! grep images.sh "$tmp/calls" || fail "a kernel for a test that needs none"
+}
+testcase check_builds_the_kernel kernel
+no_kernel() {
+	[ -w /dev/kvm ] || skip "no /dev/kvm to write to"
+	fresh
+	images 77
+	run 0 check
+	expect "$tmp/err" 'tests/linux, which will be skipped$'
+	last_line "3 passed, 0 failed, 2 skipped"
+	images 1
+	run 1 check
+	last_line "0 passed, 1 failed, 0 skipped"
+}
+testcase check_without_a_kernel no_kernel
 failing() {
 	fresh
 	stub make 'case "$*" in *check*) printf "# PASS:  3\n# SKIP:  0\n# FAIL:  4\n# ERROR: 1\n"; exit 2;; esac'

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cinttypes>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -71,7 +72,8 @@ double kvm_counter(const char *name)
 	if (fd < 0)
 		return -1;
 	if (pread(fd, &h, sizeof(h), 0) == ssize_t(sizeof(h))) {
-		const size_t size = sizeof(kvm_stats_desc) + h.name_size;
+		const size_t head = offsetof(kvm_stats_desc, bucket_size) + sizeof(uint32_t); // in C++ its sizeof is larger
+		const size_t size = head + h.name_size;
 		std::vector<char> desc(size * h.num_desc);
 
 		if (pread(fd, desc.data(), desc.size(), h.desc_offset) == ssize_t(desc.size()))
@@ -79,8 +81,8 @@ double kvm_counter(const char *name)
 				kvm_stats_desc d;
 				uint64_t v;
 
-				std::memcpy(&d, &desc[at], sizeof(d));
-				if (!std::strcmp(&desc[at + sizeof(d)], name) &&
+				std::memcpy(static_cast<void *>(&d), &desc[at], head);
+				if (!std::strcmp(&desc[at + head], name) &&
 				    pread(fd, &v, sizeof(v), h.data_offset + d.offset) == ssize_t(sizeof(v)))
 					value = double(v);
 			}

@@ -235,6 +235,7 @@ static int loop(struct raw *r, struct kvmbox_error *err)
 
 static int load(struct raw *r, const struct kvmbox_config *cfg, struct kvmbox_error *err)
 {
+	/* The box's, word by word: Linux interprets them. Of the HPET it is told not to use it. */
 	const struct kb_tables_config tables = {
 		.cpus = 1, .ram_below_4g = cfg->ram, .lapic_base = 0xfee00000u, .ioapic_base = 0xfec00000u,
 		.ioapic_version = KB_IRQCHIP_IOAPIC_VERSION, .pit_gsi = 2, .sci_irq = 9, .pm_event = PM_EVENT,
@@ -243,6 +244,8 @@ static int load(struct raw *r, const struct kvmbox_config *cfg, struct kvmbox_er
 		.pci_mem32 = { KB_PC_PCI32_BASE, KB_PC_PCI32_END - KB_PC_PCI32_BASE },
 		.pci_mem64 = { KB_PC_PCI64_BASE, KB_PC_PCI64_SIZE },
 		.pirq_gsi = { 16, 17, 18, 19 }, .pirq_irq = { 10, 11, 5, 9 }, .com1_port = COM1, .com1_irq = COM1_IRQ,
+		.power_button = true, .rtc_event = true, .hpet_base = 0xfed00000u, .hpet_id = 0x8086a301u, .hpet_min_tick = 100,
+		.ports = { { 0x80, 1 }, { 0x92, 1 }, { 0xe9, 1 }, { 0xf4, 4 }, { 0x5c0, 16 }, { 0x60, 1 }, { 0x64, 1 } },
 	};
 	struct kb_boot boot;
 	struct kb_firmware fw;
@@ -279,6 +282,7 @@ static int make_cpu(struct raw *r, const struct kvmbox_probe_result *host, struc
 	kb_cpuid_fit(&cpuid, 0, 1);
 	kb_cpuid_tell_clocks(&cpuid, &(struct kb_cpuid_clocks){
 		.paravirt = KB_PVCLOCK_FEATURES | KB_PVCLOCK_STABLE, .tsc_khz = host->tsc_khz, .apic_hz = 1000000000, .x2apic = true,
+		.tsc_deadline = kb_kvm_check(&kb_kvm_linux, r->vm->kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
 	});
 	rc = kb_vcpu_create(&r->v, r->vm, 0, &cpuid, &none, err);
 	if (!rc)

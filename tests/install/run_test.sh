@@ -35,7 +35,7 @@ fresh() {
 
 # images STATUS: examples/linux/images.sh notes its call and ends so.
 images() {
-	echo "echo images.sh >>'$tmp/calls'; echo /images; exit $1" >"$tmp/tree/examples/linux/images.sh"
+	echo "echo images.sh\${1:+ \$1} >>'$tmp/calls'; echo /images; exit $1" >"$tmp/tree/examples/linux/images.sh"
 }
 
 last_line() {
@@ -91,6 +91,9 @@ linux() {
 	expect "$tmp/calls" '^linux_driver guest=/images/vmlinux initrd=/images/shell.cpio$'
 	run 3 linux full
 	expect "$tmp/calls" '^linux_driver guest=/images/vmlinux initrd=/images/full.cpio$'
+	run 3 linux smp check cpus=4
+	expect "$tmp/calls" '^images.sh smp$'
+	expect "$tmp/calls" '^linux_driver guest=/images/vmlinux initrd=/images/test.cpio cpus=2 check cpus=4$'
 	: >"$tmp/calls"
 	images 1
 	run 1 linux

@@ -103,15 +103,25 @@ static bool client_first(void *opaque)
 	return !behind || behind->clock.now_ps >= cpu->vcpu->clock.now_ps;
 }
 
-/* One turn; while all sleep the first CPU waits for the rest. Non-zero: the run ends. */
+/* Whose turn it is. When all sleep a timer that is due may wake one; else the first waits for all. */
+static struct kb_vcpu *next(struct kb_pc *pc)
+{
+	struct kb_vcpu *v = earliest(pc, NULL), *first = pc->cpu[0].vcpu;
+
+	if (v)
+		return v;
+	kb_clock_reach(&first->clock, pc->vcpu->clock.now_ps);
+	pc->vcpu = first;
+	kb_timers_advance(&pc->timers, first->clock.now_ps);
+	v = earliest(pc, NULL);
+	return v ? v : first;
+}
+
+/* One turn. Non-zero: the run ends. */
 static int turn(struct kb_pc *pc, struct kvmbox_error *err)
 {
-	struct kb_vcpu *v = earliest(pc, NULL), *behind;
+	struct kb_vcpu *v = next(pc), *behind;
 
-	if (!v) {
-		v = pc->cpu[0].vcpu;
-		kb_clock_reach(&v->clock, pc->vcpu->clock.now_ps);
-	}
 	pc->vcpu = v;
 	behind = earliest(pc, v);
 	pc->limit_ps = behind ? behind->clock.now_ps + pc->cfg->cpu_quantum_ps : UINT64_MAX;

@@ -73,7 +73,7 @@ struct ap_start {
 };
 
 #define CPUS 8
-enum job { SLEEP, COUNT_TIME, SEND_BACK };
+enum job { SLEEP, COUNT_TIME, SEND_BACK, SET_ALARM };
 
 static struct cpu {
 	volatile uint32_t alive, hits, nmis, apic_id, done;
@@ -82,6 +82,8 @@ static struct cpu {
 } cpus[CPUS];
 
 static volatile unsigned count;
+static volatile uint64_t alarm_ns; /* when CPU 1's timer came */
+static volatile int woken;
 static volatile uint32_t back, turn, disorder;
 static volatile uint64_t latest;
 
@@ -102,6 +104,24 @@ static void GUEST_CPL0 on_back(int vector)
 	(void)vector;
 	back++;
 	lapic_eoi();
+}
+
+static void GUEST_CPL0 on_timer(int vector)
+{
+	(void)vector;
+	if (me())
+		alarm_ns = time_ns();
+	else
+		woken = 1;
+	lapic_eoi();
+}
+
+/* One shot, in ns: the timer's clock is 1 GHz. */
+static void GUEST_CPL0 set_timer(uint32_t ns)
+{
+	lapic_write(LAPIC_TIMER_DIVIDE, 0xb);
+	lapic_write(LAPIC_LVT_TIMER, VECTOR + 2);
+	lapic_write(LAPIC_TIMER_INITIAL, ns);
 }
 
 static void GUEST_CPL0 on_exception(struct guest_exception *e)
@@ -172,6 +192,10 @@ static void GUEST_CPL0 ap_main(void)
 		case SEND_BACK:
 			c->job = SLEEP;
 			ipi(0, ASSERT | FIXED | (VECTOR + 1));
+			break;
+		case SET_ALARM:
+			c->job = SLEEP;
+			set_timer(MS);
 			break;
 		default:
 			__asm__ volatile("sti; hlt; cli" : : : "memory");
@@ -269,6 +293,20 @@ static void GUEST_CPL0 one_time(void)
 	CHECK(31, disorder == 0);
 }
 
+/* While all sleep each is woken at its own time. */
+static void GUEST_CPL0 alarms(void)
+{
+	uint64_t start = time_ns();
+
+	cpus[1].job = SET_ALARM;
+	ipi(1, ASSERT | FIXED | VECTOR);
+	set_timer(50 * MS);
+	while (!woken)
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	CHECK(40, time_ns() - start >= 50 * MS - CLOCK);
+	CHECK(41, alarm_ns - start >= MS - CLOCK && alarm_ns - start < 25 * MS);
+}
+
 static long GUEST_CPL0 run(long a, long b, struct guest_frame *frame)
 {
 	uint32_t reg[4];
@@ -287,6 +325,7 @@ static long GUEST_CPL0 run(long a, long b, struct guest_frame *frame)
 		start(i);
 	interrupts();
 	one_time();
+	alarms();
 	start(1); /* again, out of its sleep */
 	ipi(1, ASSERT | FIXED | VECTOR);
 	settle();
@@ -300,6 +339,7 @@ int main(void)
 	lapic_init();
 	irq_handler(VECTOR, on_ipi);
 	irq_handler(VECTOR + 1, on_back);
+	irq_handler(VECTOR + 2, on_timer);
 	kernel_call(run, 0, 0);
 	printf("%u CPUs\n", count);
 	return 0;

@@ -35,10 +35,10 @@ static struct kvm_irq_routing_entry to_pic(unsigned gsi, unsigned irq)
 
 static int set_routes(struct kb_irqchip *c, struct kvmbox_error *err)
 {
-	struct {
-		struct kvm_irq_routing head;
+	struct { /* struct kvm_irq_routing */
+		uint32_t nr, flags;
 		struct kvm_irq_routing_entry entry[ROUTES];
-	} r = { .head.nr = ROUTES };
+	} r = { .nr = ROUTES };
 	unsigned n = 0, pin;
 
 	r.entry[n++] = to_pic(0, 0);

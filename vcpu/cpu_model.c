@@ -118,20 +118,6 @@ static bool has(const struct model *m, const char *name)
 
 /* ---- what a table says ------------------------------------------------------ */
 
-static uint32_t *reg_of(struct kb_cpuid *table, const struct kb_cpuid_word *w)
-{
-	struct kvm_cpuid_entry2 *e = kb_cpuid_find(table, w->function, w->index);
-
-	if (!e || (w->index && !(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)))
-		return NULL;
-	switch (w->reg) {
-	case KB_EAX: return &e->eax;
-	case KB_EBX: return &e->ebx;
-	case KB_ECX: return &e->ecx;
-	default: return &e->edx;
-	}
-}
-
 static void add_name(char *list, size_t room, const char *sign, const char *name)
 {
 	size_t n = strlen(list);
@@ -148,7 +134,7 @@ static void keep_features(struct kb_cpuid *table, const struct model *m, char *m
 
 	for (i = 0; i < kb_cpuid_words_count; i++) {
 		const struct kb_cpuid_word *w = &kb_cpuid_words[i];
-		uint32_t *reg = reg_of(table, w), of_word = 0, of_model = 0;
+		uint32_t *reg = kb_cpuid_word_reg(table, w), of_word = 0, of_model = 0;
 
 		for (bit = 0; bit < 32; bit++) {
 			if (!w->name[bit])
@@ -189,7 +175,7 @@ void kb_cpu_difference(const struct kb_cpuid *wanted, const struct kb_cpuid *sho
 	names[0] = 0;
 	for (i = 0; i < kb_cpuid_words_count; i++) {
 		const struct kb_cpuid_word *w = &kb_cpuid_words[i];
-		const uint32_t *want = reg_of(&a, w), *show = reg_of(&b, w);
+		const uint32_t *want = kb_cpuid_word_reg(&a, w), *show = kb_cpuid_word_reg(&b, w);
 		uint32_t differs = (want ? *want : 0) ^ (show ? *show : 0);
 
 		for (bit = 0; bit < 32 && !w->mirror; bit++)
@@ -292,12 +278,9 @@ static void put_cache_leaves(struct kb_cpuid *table, uint32_t function, const st
 	const struct { struct cache c; uint32_t type, level; } caches[] = {
 		{ m->l1d, 1, 1 }, { m->l1i, 2, 1 }, { m->l2, 3, 2 }, { m->l3, 3, 3 }, { { 0, 0 }, 0, 0 },
 	};
-	uint32_t i, from, to = 0;
+	uint32_t i;
 
-	for (from = 0; from < table->head.nent; from++)
-		if (table->entries[from].function != function)
-			table->entries[to++] = table->entries[from];
-	table->head.nent = to;
+	kb_cpuid_remove(table, function);
 	for (i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
 		const struct cache c = caches[i].c;
 		struct kvm_cpuid_entry2 *e = leaf(table, function, i, true);

@@ -91,7 +91,7 @@ static uint32_t *reg_of(struct kvm_cpuid_entry2 *e, enum kb_cpuid_reg reg)
 }
 
 /* The register a word lives in, NULL when the table has no such leaf. */
-static uint32_t *word_reg(struct kb_cpuid *table, const struct kb_cpuid_word *w)
+uint32_t *kb_cpuid_word_reg(struct kb_cpuid *table, const struct kb_cpuid_word *w)
 {
 	struct kvm_cpuid_entry2 *e = kb_cpuid_find(table, w->function, w->index);
 
@@ -138,7 +138,7 @@ static struct feature feature_find(const char *name)
 static int feature_get(struct kb_cpuid *table, const char *name)
 {
 	struct feature f = feature_find(name);
-	const uint32_t *reg = f.mask ? word_reg(table, f.word) : NULL;
+	const uint32_t *reg = f.mask ? kb_cpuid_word_reg(table, f.word) : NULL;
 
 	return reg && (*reg & f.mask);
 }
@@ -151,8 +151,8 @@ static void feature_put(struct kb_cpuid *table, struct kb_cpuid *host, const cha
 	for (i = 0; i < kb_cpuid_words_count; i++) {
 		const struct kb_cpuid_word *w = &kb_cpuid_words[i];
 		uint32_t mask = word_mask(w, name);
-		uint32_t *reg = mask ? word_reg(table, w) : NULL;
-		const uint32_t *has = on && reg ? word_reg(host, w) : NULL;
+		uint32_t *reg = mask ? kb_cpuid_word_reg(table, w) : NULL;
+		const uint32_t *has = on && reg ? kb_cpuid_word_reg(host, w) : NULL;
 
 		if (!reg)
 			continue;
@@ -370,13 +370,13 @@ int kb_cpuid_edit_from(struct kb_cpuid *table, const struct kb_cpuid *offered, c
 
 void kb_cpuid_each(const struct kb_cpuid *table, void (*fn)(void *opaque, const char *name, int present), void *opaque)
 {
-	struct kb_cpuid copy = *table; /* word_reg() hands out a writable pointer */
+	struct kb_cpuid copy = *table; /* kb_cpuid_word_reg() hands out a writable pointer */
 	size_t i;
 	unsigned bit;
 
 	for (i = 0; i < kb_cpuid_words_count; i++) {
 		const struct kb_cpuid_word *w = &kb_cpuid_words[i];
-		const uint32_t *reg = word_reg(&copy, w);
+		const uint32_t *reg = kb_cpuid_word_reg(&copy, w);
 
 		for (bit = 0; !w->mirror && bit < 32; bit++)
 			if (w->name[bit])
@@ -386,7 +386,7 @@ void kb_cpuid_each(const struct kb_cpuid *table, void (*fn)(void *opaque, const 
 
 /* ---- fitting to the box ---------------------------------------------------- */
 
-static void remove_leaf(struct kb_cpuid *table, uint32_t function)
+void kb_cpuid_remove(struct kb_cpuid *table, uint32_t function)
 {
 	uint32_t from, to = 0;
 
@@ -445,7 +445,7 @@ static void fit_extended_topology(struct kb_cpuid *table, uint32_t function, uns
 	};
 	uint32_t i;
 
-	remove_leaf(table, function);
+	kb_cpuid_remove(table, function);
 	for (i = 0; i < 3; i++) {
 		struct kvm_cpuid_entry2 *e = append(table, function);
 

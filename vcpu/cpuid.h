@@ -64,6 +64,13 @@ void kb_cpuid_tell_clocks(struct kb_cpuid *table, const struct kb_cpuid_clocks *
 
 struct kvm_cpuid_entry2 *kb_cpuid_find(struct kb_cpuid *table, uint32_t function, uint32_t index);
 
+/* Takes a leaf away, with its subleaves. */
+void kb_cpuid_remove(struct kb_cpuid *table, uint32_t function);
+
+/* The register that a word of features lives in; NULL when the table has no such leaf. */
+struct kb_cpuid_word;
+uint32_t *kb_cpuid_word_reg(struct kb_cpuid *table, const struct kb_cpuid_word *word);
+
 /* Calls fn for every known feature name with whether the table has it. */
 void kb_cpuid_each(const struct kb_cpuid *table, void (*fn)(void *opaque, const char *name, int present), void *opaque);
 

@@ -14,11 +14,16 @@
 enum { LAPIC_SVR = 0xf0, LAPIC_LVT_LINT0 = 0x350, LAPIC_LVT_LINT1 = 0x360 };
 enum { SVR_ENABLED = 0x1ff, LVT_EXTINT = 0x700, LVT_NMI = 0x400 };
 
-static int vm_ioctl(const struct kb_irqchip *c, unsigned long request, void *arg, struct kvmbox_error *err)
+static int call(const struct kb_irqchip *c, int fd, unsigned long request, void *arg, struct kvmbox_error *err)
 {
-	int rc = kb_kvm_ioctl(c->vm->api, c->vm->fd, request, arg);
+	int rc = kb_kvm_ioctl(c->vm->api, fd, request, arg);
 
 	return rc < 0 ? kb_fail(err, -rc, "%s failed: %s", kb_kvm_request_name(request), strerror(-rc)) : 0;
+}
+
+static int vm_ioctl(const struct kb_irqchip *c, unsigned long request, void *arg, struct kvmbox_error *err)
+{
+	return call(c, c->vm->fd, request, arg, err);
 }
 
 static struct kvm_irq_routing_entry route(unsigned gsi, unsigned chip, unsigned pin)
@@ -104,29 +109,22 @@ static void put(struct kvm_lapic_state *l, unsigned reg, uint32_t value)
 
 int kb_irqchip_start_cpu(struct kb_irqchip *c, int vcpu_fd, struct kvmbox_error *err)
 {
-	struct kvm_lapic_state lapic;
 	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
-	const struct { unsigned long request; void *arg; } calls[] = {
-		{ KVM_GET_LAPIC, &lapic }, { KVM_SET_LAPIC, &lapic }, { KVM_SET_MP_STATE, &mp },
-	};
-	size_t i;
-	int rc;
+	struct kvm_lapic_state lapic;
+	unsigned lvt;
+	int rc = call(c, vcpu_fd, KVM_GET_LAPIC, &lapic, err);
 
-	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		rc = kb_kvm_ioctl(c->vm->api, vcpu_fd, calls[i].request, calls[i].arg);
-		if (rc < 0)
-			return kb_fail(err, -rc, "%s failed: %s", kb_kvm_request_name(calls[i].request), strerror(-rc));
-		if (i)
-			continue;
-		memset(lapic.regs + 0x80, 0, 0x380); /* all but ID and version: IRR, ISR, timer... */
-		put(&lapic, 0xe0, UINT32_MAX); /* DFR: flat */
-		put(&lapic, LAPIC_SVR, SVR_ENABLED);
-		for (unsigned lvt = 0x320; lvt <= 0x370; lvt += 0x10)
-			put(&lapic, lvt, 1u << 16);
-		put(&lapic, LAPIC_LVT_LINT0, LVT_EXTINT);
-		put(&lapic, LAPIC_LVT_LINT1, LVT_NMI);
-	}
-	return 0;
+	if (rc)
+		return rc;
+	memset(lapic.regs + 0x80, 0, 0x380); /* all but ID and version: IRR, ISR, timer... */
+	put(&lapic, 0xe0, UINT32_MAX); /* DFR: flat */
+	put(&lapic, LAPIC_SVR, SVR_ENABLED);
+	for (lvt = 0x320; lvt <= 0x370; lvt += 0x10)
+		put(&lapic, lvt, 1u << 16);
+	put(&lapic, LAPIC_LVT_LINT0, LVT_EXTINT);
+	put(&lapic, LAPIC_LVT_LINT1, LVT_NMI);
+	rc = call(c, vcpu_fd, KVM_SET_LAPIC, &lapic, err);
+	return rc ? rc : call(c, vcpu_fd, KVM_SET_MP_STATE, &mp, err);
 }
 
 int kb_irqchip_reset(struct kb_irqchip *c, struct kvmbox_error *err)

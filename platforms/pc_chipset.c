@@ -162,7 +162,7 @@ static void wire_quit(void *opaque)
 	struct kb_pc *pc = opaque;
 
 	kb_logf(&pc->log, KVMBOX_LOG_INFO, "stopped from the terminal (Ctrl-A x)");
-	kb_vcpu_stop(pc->vcpu);
+	kb_pc_stop(pc);
 }
 
 static struct kb_line irq_line(struct kb_pc *pc, int irq)

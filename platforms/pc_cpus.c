@@ -108,6 +108,8 @@ static struct kb_vcpu *next(struct kb_pc *pc)
 {
 	struct kb_vcpu *v = earliest(pc, NULL), *first = pc->cpu[0].vcpu;
 
+	if (pc->vcpu->end_requested) /* by the access that was just served: nobody runs on behind it */
+		return pc->vcpu;
 	if (v)
 		return v;
 	kb_clock_reach(&first->clock, pc->vcpu->clock.now_ps);
@@ -240,18 +242,28 @@ static struct kb_lapic *lowest(struct kb_pc *pc, const struct kb_lapic *sender, 
 	return best;
 }
 
-/* To all others that it addresses, or to one. */
+/* Is l one of those that the message goes to? one: the result of lowest(), for lowest priority. */
+static bool addressed(const struct kb_lapic_message *m, const struct kb_lapic *l, const struct kb_lapic *one)
+{
+	return m->mode == KB_LAPIC_LOWEST ? l == one : kb_lapic_matches(l, m->dest, m->logical);
+}
+
+static struct kb_lapic *choose(struct kb_pc *pc, const struct kb_lapic *sender, const struct kb_lapic_message *m)
+{
+	return m->mode == KB_LAPIC_LOWEST ? lowest(pc, sender, m->dest, m->logical) : NULL;
+}
+
 static void wire_ipi(void *opaque, uint32_t dest, bool logical, enum kb_lapic_mode mode, uint8_t vector)
 {
 	const struct kb_pc_cpu *cpu = opaque;
-	struct kb_pc *pc = cpu->pc;
-	struct kb_lapic *one = mode == KB_LAPIC_LOWEST ? lowest(pc, cpu->lapic, dest, logical) : NULL;
+	const struct kb_lapic_message m = { dest, logical, mode };
+	const struct kb_lapic *one = choose(cpu->pc, cpu->lapic, &m);
 	unsigned i;
 
-	for (i = 0; i < pc->cpus; i++) {
-		struct kb_lapic *l = pc->cpu[i].lapic;
+	for (i = 0; i < cpu->pc->cpus; i++) {
+		struct kb_lapic *l = cpu->pc->cpu[i].lapic;
 
-		if (l != cpu->lapic && (mode == KB_LAPIC_LOWEST ? l == one : kb_lapic_matches(l, dest, logical)))
+		if (l != cpu->lapic && addressed(&m, l, one))
 			kb_lapic_deliver(l, mode, vector, false);
 	}
 }
@@ -259,22 +271,24 @@ static void wire_ipi(void *opaque, uint32_t dest, bool logical, enum kb_lapic_mo
 bool kb_pc_deliver(struct kb_pc *pc, uint64_t addr, uint32_t data)
 {
 	struct kb_lapic_message m;
-	struct kb_lapic *one;
-	bool taken = false;
+	const struct kb_lapic *one;
+	bool taken = false, any = false;
 	unsigned i;
 
 	if (pc->irqchip)
 		return kb_irqchip_msi(pc->irqchip, addr, data);
 	if (pc->cpus == 1 || !kb_lapic_decode(addr, data, &m))
 		return kb_lapic_msi(pc->cpu[0].lapic, addr, data);
-	one = m.mode == KB_LAPIC_LOWEST ? lowest(pc, NULL, m.dest, m.logical) : NULL;
+	one = choose(pc, NULL, &m);
 	for (i = 0; i < pc->cpus; i++) {
 		struct kb_lapic *l = pc->cpu[i].lapic;
 
-		if (m.mode == KB_LAPIC_LOWEST ? l == one : kb_lapic_matches(l, m.dest, m.logical))
-			taken |= kb_lapic_msi(l, addr, data);
+		if (!addressed(&m, l, one))
+			continue;
+		any = true;
+		taken |= kb_lapic_msi(l, addr, data);
 	}
-	return taken;
+	return any ? taken : kb_lapic_msi(pc->cpu[0].lapic, addr, data); /* which drops it, and says so */
 }
 
 /* The page at KB_LAPIC_BASE is to each CPU its own. */

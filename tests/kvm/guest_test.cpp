@@ -187,6 +187,19 @@ TEST_P(several_cpus, start_interrupt_each_other_and_agree_on_time)
 	EXPECT_EQ(serial(), std::string(std::get<0>(GetParam())) + " CPUs\n");
 }
 
+TEST_P(several_cpus, a_message_to_none_of_them_is_told)
+{
+	uint32_t data = 0x41;
+	load("smp.elf");
+	ASSERT_EQ(create(), 0) << err.msg;
+	for (uint64_t mode : {0x000, 0x100}) { // fixed, lowest priority
+		sim.messages.clear();
+		data = uint32_t(0x41 | mode);
+		kvmbox_dma(box, nullptr, 0xfee77000, &data, 4, true);
+		EXPECT_TRUE(sim.said("no APIC has this destination")) << mode;
+	}
+}
+
 TEST_P(several_cpus, end_together)
 {
 	set("cpu_quantum", "10us");

@@ -42,9 +42,9 @@ std::string run_bombarded(const std::string &options, unsigned long &sent)
 
 	if (pipe(fds))
 		return "no pipe";
+	const auto before = signal(sig, SIG_IGN); // for the child, until the box handles it: the first signal may beat any line of it
 	const pid_t pid = fork();
 	if (pid == 0) {
-		signal(sig, SIG_IGN); // until the box handles it
 		dup2(fds[1], STDOUT_FILENO);
 		freopen("/dev/null", "w", stderr);
 		close(fds[0]);
@@ -52,6 +52,7 @@ std::string run_bombarded(const std::string &options, unsigned long &sent)
 		execl("/bin/sh", "sh", "-c", ("exec " SUBJECT " " + options).c_str(), nullptr);
 		_exit(127);
 	}
+	signal(sig, before);
 	close(fds[1]);
 	std::atomic<bool> over{false};
 	std::thread bombs([&] {
